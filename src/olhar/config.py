@@ -1,0 +1,193 @@
+"""Every setting of a run and its default. `None` means "decided from the data", with the reason printed.
+
+This is the only place defaults live. Frozen dataclasses, standard library only, so that the command line can
+show them without importing torch.
+"""
+
+import dataclasses
+import re
+import types
+from dataclasses import dataclass, field
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from olhar.errors import UserError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    task: str | None = None
+    """What to learn: classify or regress. None: recognised from the folder."""
+    image_size: int | None = None
+    """Side in pixels of the square the model sees. None: from the images' own sizes."""
+    file_column: str | None = None
+    """The column of a table that names the image files. None: recognised."""
+    label_column: str | None = None
+    """The column of a table to learn. None: recognised."""
+    val_fraction: float = 0.1
+    """Share of train held out for validation, where the data have no validation split."""
+    test_fraction: float = 0.0
+    """Share held out for the test, where the data have no test split."""
+    augment: Literal["auto", "none", "tiny", "small", "natural"] = "auto"
+    """Random changes of the training images that keep their meaning."""
+    flip: bool | None = None
+    """Mirror training images left-right. None: yes, but not for digits or text-like embedded sets."""
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    """Mix pairs of training images and their labels."""
+    workers: int | None = None
+    """Threads that read and decode. None: one a core."""
+    cache_share: float = 0.25
+    """Share of the free memory that decoded images may fill; beyond it they go to a file on disk."""
+    check: Literal["quick", "full", "off"] = "quick"
+    """How closely the doctor looks at the data before training."""
+    allow: tuple[str, ...] = ()
+    """Findings of the doctor that are known and accepted, by their code."""
+    download: bool = False
+    """Fetch a torchvision set or Hub weights that are not here. Nothing is fetched otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    name: str | None = None
+    """An architecture of `olhar models`, or timm:NAME. None: from the data and the time."""
+    weights: str | None = None
+    """Start from these weights: a safetensors file, a state dict, or a Hub name with --data.download."""
+    args: dict[str, int | float | str | bool] = field(default_factory=dict)
+    """Arguments of the architecture that differ from its table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    label_smoothing: float | None = None
+    """ε of Eq 1.18's soft targets: the true class gets 1 - ε + ε/K."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weigh rare classes up, in inverse proportion to their frequency."""
+    variance: Literal["fixed", "learned"] = "fixed"
+    """For regression: one variance, or one the model gives for each image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    name: Literal["auto", "sgd", "adamw"] = "auto"
+    lr: float | None = None
+    """Peak learning rate."""
+    weight_decay: float | None = None
+    """Decay of weights only, never of biases and norms (Eq 1.60-1.63; see theory of λ and weight_decay)."""
+    momentum: float = 0.9
+    schedule: Literal["cosine", "linear", "polynomial", "constant"] = "cosine"
+    """Shape of the learning rate after warm-up."""
+    warmup: float = 0.1
+    """Share of the training spent raising the learning rate from zero."""
+    clip: float | None = None
+    """Largest gradient norm; longer gradients are shortened to it. None: 1.0 for AdamW, none for SGD."""
+    accumulate: int = 1
+    """Batches whose gradients are added before a step."""
+    ema: float | None = None
+    """Decay of the moving average of the weights that is evaluated and saved; 0 turns it off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    epochs: int | None = None
+    """Passes over the training data."""
+    budget: str | None = None
+    """Wall time for everything, from the command to the evaluated model: 90s, 10min, 2h."""
+    batch_size: int | None = None
+    """Images a gradient step, over all processes."""
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the heavy operations. auto: the fastest on this machine, measured."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    patience: int | None = None
+    """Stop after this many evaluations without a better one. None: no early stopping."""
+    checkpoint_seconds: float = 30.0
+    """At most this much work is lost by an interruption."""
+    evaluations: int = 20
+    """Evaluations on the validation split over the run, at most one an epoch."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All of a run. Written to the run folder, fully resolved, as config.yaml."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def with_changes(self, changes: dict[str, Any]) -> "Config":
+        """A new config with dotted settings changed: `{"optim.lr": 0.1}`. Unknown names and values are errors."""
+        result = self
+        for key, value in changes.items():
+            section, _, name = key.partition(".")
+            if section not in SECTIONS or not name:
+                raise UserError(f"There is no setting '{key}': {nearest(key, all_settings())}")
+            part = getattr(result, section)
+            hints = get_type_hints(type(part))
+            if name not in hints:
+                raise UserError(f"There is no setting '{key}': {nearest(key, all_settings())}")
+            part = dataclasses.replace(part, **{name: coerce(key, value, hints[name])})
+            result = dataclasses.replace(result, **{section: part})
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, as config.yaml holds them."""
+        tree = dataclasses.asdict(self)
+        tree["data"]["allow"] = list(self.data.allow)
+        return tree
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> "Config":
+        """The inverse of `to_dict`; an unknown section or key is an error that names the nearest one."""
+        flat: dict[str, Any] = {}
+        for section, values in tree.items():
+            if not isinstance(values, dict):
+                raise UserError(f"config.yaml: '{section}' must hold settings: {nearest(section, SECTIONS)}")
+            flat |= {f"{section}.{name}": value for name, value in values.items()}
+        return cls().with_changes(flat)
+
+
+SECTIONS = tuple(f.name for f in dataclasses.fields(Config))
+
+
+def all_settings() -> list[str]:
+    """Every setting by its dotted name."""
+    config = Config()
+    return [f"{s}.{f.name}" for s in SECTIONS for f in dataclasses.fields(getattr(config, s))]
+
+
+def coerce(key: str, value: Any, hint: Any) -> Any:
+    """`value` as the type a setting wants, or an error that says which values it takes."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        rest = [arg for arg in args if arg is not type(None)]
+        return coerce(key, value, rest[0]) if len(rest) == 1 else value
+    if origin is Literal:
+        if value not in args:
+            raise UserError(f"{key} cannot be '{value}': {nearest(str(value), [str(a) for a in args])}")
+        return value
+    if origin is tuple:
+        return tuple(str(v) for v in value)
+    if origin is dict:
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise UserError(f"{key} must be {getattr(hint, '__name__', hint)}, not {value!r}.")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of '90s', '10min', '1.5h' or '600'.
+
+    Raises UserError where the text is not a positive duration.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|sec|m|min|h)?\s*", text.lower())
+    seconds = float(match[1]) * {"s": 1, "sec": 1, None: 1, "m": 60, "min": 60, "h": 3600}[match[2]] if match else 0
+    if seconds <= 0:
+        raise UserError(f"'{text}' is not a duration: write it like 90s, 10min or 2h.")
+    return seconds

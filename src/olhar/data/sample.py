@@ -1,0 +1,133 @@
+"""The contract of the data: Record -> Sample -> Batch, and the Collection a reader returns.
+
+Shapes: N batch, C channels, H W space, L tokens, K classes, n objects of one image.
+Nothing here reads a file; everything above reads this.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, TypedDict, runtime_checkable
+
+from torch import Tensor
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An image that is not a file of its own: drawn, or one row of an array."""
+
+    def render(self) -> Tensor:
+        """The image, uint8 [C, H, W]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One example before any pixel is read.
+
+    `id` is the name a person knows it by: the path below the data folder, with forward slashes.
+    Only the fields of the task at hand are set.
+    """
+
+    id: str
+    image: Path | Source
+    split: Split
+    label: int | None = None  # class index
+    labels: tuple[int, ...] | None = None  # class indices that hold, for several labels an image
+    target: float | None = None  # number to regress
+    text: str | None = None
+
+
+class Sample(TypedDict, total=False):
+    """One decoded example. Images are uint8 [C, H, W] until the task normalises them."""
+
+    id: str
+    image: Tensor  # uint8 [C, H, W]
+    label: int
+    labels: Tensor  # float [K] of 0 and 1
+    target: float
+    mask: Tensor  # int64 [H, W]
+    boxes: Tensor  # float [n, 4], x0 y0 x1 y1 in pixels
+    box_labels: Tensor  # int64 [n]
+    text: str
+    clean: Tensor  # uint8 [C, H, W], what `image` was before it was corrupted
+
+
+class Batch(TypedDict, total=False):
+    """Samples side by side. A task reads the keys it needs and ignores the others."""
+
+    id: list[str]
+    image: Tensor  # uint8 [N, C, H, W], contiguous as channels_last
+    label: Tensor  # int64 [N]; float [N, K] where labels were mixed
+    labels: Tensor  # float [N, K]
+    target: Tensor  # float [N]
+    mask: Tensor  # int64 [N, H, W]
+    boxes: list[Tensor]  # N tensors of float [n, 4]
+    box_labels: list[Tensor]  # N tensors of int64 [n]
+    tokens: Tensor  # int64 [N, L]
+    text: list[str]
+    clean: Tensor  # uint8 [N, C, H, W]
+
+
+def to_device(batch: Batch, device: object) -> Batch:
+    """The batch with every tensor on `device`; lists of tensors too, strings as they are."""
+
+    def move(value: object) -> object:
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=True)  # type: ignore[arg-type]
+        if isinstance(value, list) and value and isinstance(value[0], Tensor):
+            return [item.to(device, non_blocking=True) for item in value]  # type: ignore[arg-type]
+        return value
+
+    return {key: move(value) for key, value in batch.items()}  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What a reader found: records with their splits, and in one sentence what it is and why we think so."""
+
+    root: str  # what the user typed: a path or the name of an embedded or torchvision set
+    format: str  # "class folders", "table", "embedded", "torchvision"
+    task: str  # "classify" or "regress"; later issues add theirs
+    records: Sequence[Record]
+    explanation: str  # one sentence
+    class_names: tuple[str, ...] = ()
+    multilabel: bool = False
+    target_name: str = ""  # what is regressed: the column's name
+    notes: tuple[str, ...] = ()  # further sentences worth saying
+    split_origin: dict[str, str] = field(default_factory=dict)  # where each split comes from
+
+    def split(self, name: str) -> list[Record]:
+        """The records of one split, in their stored order."""
+        return [record for record in self.records if record.split == name]
+
+    def fingerprint(self) -> str:
+        """16 hex digits over ids, splits, labels, sizes and times of the files: changes when the data do."""
+        digest = hashlib.sha256(repr((self.format, self.task, self.class_names, self.multilabel)).encode())
+        for r in self.records:
+            digest.update(repr((r.id, r.split, r.label, r.labels, r.target, r.text)).encode())
+            if isinstance(r.image, Path):
+                stat = r.image.stat()
+                digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+        return digest.hexdigest()[:16]
+
+
+Level = Literal["repaired", "warning", "refused"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor has to say about a collection.
+
+    `code` is what `--allow CODE` takes. `refused` stops a training run, the others do not.
+    """
+
+    level: Level
+    code: str
+    message: str  # one sentence: what, how many, the first files
+    cure: str  # one sentence: what to do
+    files: tuple[str, ...] = ()

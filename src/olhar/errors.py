@@ -1,0 +1,26 @@
+"""What a user did wrong, in one sentence: the cause, the file, the cure."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in the data, the run or the options, never in this code.
+
+    The message is one plain sentence that names the cause, the file and the cure; the command line prints it
+    alone, without a traceback, and exits with status 1.
+    """
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """The end of an error message: the nearest option, or all of them when none is near.
+
+    >>> nearest("resnet81", ["resnet18", "cnn"])
+    "did you mean 'resnet18'?"
+    """
+    known = sorted(options)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    shown = ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
+    return f"known: {shown}."

@@ -1,0 +1,87 @@
+"""The contract between a task and everything that trains, evaluates or looks at one.
+
+A task joins a model, an objective and a metric. Its model is f(x; θ); `output` wraps what it returns as the
+distribution p(· | x; θ) whose negative log-likelihood the training loop makes smaller (Eq 1.8).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from olhar.data.sample import Batch
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a task says about one image. `row` is what tables, CSV and JSON show: plain values only."""
+
+    id: str
+
+    def row(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+Output = TypeVar("Output")
+
+
+class Task(nn.Module, ABC, Generic[Output]):
+    """forward(batch) -> {"loss": scalar, parts}; predict(batch) -> list of predictions.
+
+    `model` is what is trained; frozen helpers live beside it. `mean` and `std` turn uint8 pixels into what the
+    model sees; they are buffers, so they travel with the weights. Nothing here depends on `self.training` but
+    the layers' own behaviour.
+    """
+
+    name: ClassVar[str]
+    watch: ClassVar[str]  # the validation metric by which the best weights are chosen
+    watch_mode: ClassVar[str]  # "max" or "min"
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        self.model = model
+        # of pixel values in [0, 1], one number a channel
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def normalise(self, image: Tensor) -> Float[Tensor, "N C H W"]:
+        """uint8 pixels -> zero mean, unit variance over the training set. Keeps the memory format."""
+        return (image.to(self.mean.dtype) / 255.0 - self.mean) / self.std
+
+    @abstractmethod
+    def output(self, batch: Batch) -> Output:
+        """The distribution p(· | x; θ) of the batch: one pass of the model."""
+
+    @abstractmethod
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """{"loss": mean over the batch, in nats, and any parts of it worth logging}."""
+
+    @abstractmethod
+    def decode(self, output: Output, batch: Batch) -> list[Prediction]:
+        """From the distribution to answers a person can read, one an image."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Metric]:
+        """Fresh metrics, by name. `update` feeds them."""
+
+    @abstractmethod
+    def update(self, metrics: dict[str, Metric], output: Output, batch: Batch) -> None:
+        """Add one batch to the metrics."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Plain values from which, with the model, `TASKS[name]` makes this task again (they go to run.json)."""
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.losses(self.output(batch), batch)
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Answers for a batch that need not have targets."""
+        return self.decode(self.output(batch), batch)
