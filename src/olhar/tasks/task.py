@@ -5,6 +5,7 @@ distribution p(· | x; θ) whose negative log-likelihood the training loop makes
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -38,13 +39,14 @@ class Task(nn.Module, ABC, Generic[Output]):
     """
 
     name: ClassVar[str]
-    watch: ClassVar[str]  # the validation metric by which the best weights are chosen
+    watch: str  # the validation metric by which the best weights are chosen
     watch_mode: ClassVar[str]  # "max" or "min"
+    chance: float | None = None  # the loss of a model that has learnt nothing, in nats, where it is known
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
         self.model = model
         # of pixel values in [0, 1], one number a channel
@@ -74,6 +76,14 @@ class Task(nn.Module, ABC, Generic[Output]):
     @abstractmethod
     def update(self, metrics: dict[str, Metric], output: Output, batch: Batch) -> None:
         """Add one batch to the metrics."""
+
+    @abstractmethod
+    def nll(self, output: Output, batch: Batch) -> Tensor:
+        """-log p of the truth, one number an image [N], in nats: the objective without weights or smoothing."""
+
+    @abstractmethod
+    def describe_truth(self, batch: Batch) -> list[Any]:
+        """The truth of each image as a person would write it: plain values, to stand beside a prediction's row."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
