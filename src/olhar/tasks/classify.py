@@ -96,8 +96,10 @@ class Classify(Task[Categorical | Bernoulli]):
 
     def decode(self, output: Categorical | Bernoulli, batch: Batch) -> list[Prediction]:
         probabilities = output.probabilities.float().cpu()
-        chosen = probabilities >= 0.5 if self.multilabel else nn.functional.one_hot(
-            probabilities.argmax(1), len(self.class_names)
+        chosen = (
+            probabilities >= 0.5
+            if self.multilabel
+            else nn.functional.one_hot(probabilities.argmax(1), len(self.class_names))
         )
         return [
             ClassPrediction(

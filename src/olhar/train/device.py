@@ -1,0 +1,148 @@
+"""The machine: what it is, which number format it is fastest in, and the seeds."""
+
+import os
+import platform
+import random
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(wanted: str) -> torch.device:
+    """cuda where there is one, else Apple's mps, else the CPU."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Plain facts for run.json and the report."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "device": name,
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name where the system tells it (Linux), else its architecture."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a file of ours
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def seed_everything(seed: int) -> None:
+    """The three generators that layers and libraries draw from. Augmentation and order have their own."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The fastest way to run one training step here, and what each way took."""
+
+    choice: str  # "fp32", "bf16", "fp16"
+    memory_format: str  # "contiguous", "channels_last"
+    table: tuple[dict[str, Any], ...] = ()  # {"precision", "memory_format", "ms"} a row
+
+    @property
+    def seconds(self) -> float | None:
+        """A step's time in the chosen way, where it was measured."""
+        return self.table[0]["ms"] / 1000 if self.table else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def choose_precision(
+    step: Callable[[], Tensor],
+    model: nn.Module,
+    device: torch.device,
+    precision: str = "auto",
+    memory_format: str = "auto",
+    seconds: float = 4.0,
+) -> Precision:
+    """Time one forward and backward in every allowed combination, on the actual model and batch.
+
+    `step` runs the forward pass and returns the loss; the model's gradients and buffers are left as they were.
+    bf16 must win by 5%, because it costs accuracy bits; fp16 is only ever used when asked for.
+    On a CPU bf16 is not always faster: without instructions for it, it is several times slower.
+    """
+    formats = ["channels_last", "contiguous"] if memory_format == "auto" else [memory_format]
+    precisions = [precision] if precision != "auto" else ["fp32", "bf16"]
+    combinations = [(p, f) for p in precisions for f in formats]
+    if len(combinations) == 1:
+        to_format(model, combinations[0][1])
+        return Precision(*combinations[0])
+
+    buffers = [b.clone() for b in model.buffers()]
+    best: dict[tuple[str, str], float] = {}
+    start, rounds = time.perf_counter(), 0
+    # interleaved rounds: a machine that slows down for a moment slows every candidate alike
+    while rounds < 2 or (rounds < 5 and time.perf_counter() - start < seconds):
+        for p, f in combinations:
+            # one slow look is enough to drop a candidate
+            if rounds > 0 and best[p, f] > 1.5 * min(best.values()):
+                continue
+            took = timed(step, model, device, p, f)
+            # the first round warms caches and compiles kernels; it is only kept to drop the hopeless
+            best[p, f] = took if rounds < 2 else min(best[p, f], took)
+        rounds += 1
+    with torch.no_grad():
+        for live, kept in zip(model.buffers(), buffers, strict=True):
+            live.copy_(kept)
+    model.zero_grad(set_to_none=True)
+
+    handicap = {"fp32": 1.0, "bf16": 1.05, "fp16": 1.05}
+    ranked = sorted(best, key=lambda key: best[key] * handicap[key[0]])
+    table = tuple({"precision": p, "memory_format": f, "ms": round(1000 * best[p, f], 2)} for p, f in ranked)
+    to_format(model, ranked[0][1])
+    return Precision(*ranked[0], table)
+
+
+def timed(step: Callable[[], Tensor], model: nn.Module, device: torch.device, precision: str, layout: str) -> float:
+    """Seconds of one forward and backward."""
+    to_format(model, layout)
+    context = nullcontext() if precision == "fp32" else torch.autocast(device.type, DTYPES[precision])
+    synchronize(device)
+    start = time.perf_counter()
+    with context:
+        loss = step()
+    loss.backward()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def to_format(model: nn.Module, layout: str) -> None:
+    """Lay the weights of the convolutions out as `layout`; the values stay the same."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=FORMATS[layout])
+            parameter.grad = None
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the accelerator, so that a clock means something."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
