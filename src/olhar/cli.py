@@ -1,0 +1,254 @@
+"""The command line: one short function a verb; it parses, calls the Python twin and prints.
+
+Exit status: 0; 1, the data or the run is at fault (one sentence on standard error, no traceback); 2, the command
+was mistyped; 130, interrupted. Only what an answer needs is imported: help and mistakes never wait for torch.
+"""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from olhar import __version__
+from olhar.config import Config
+from olhar.errors import UserError, nearest
+from olhar.options import Usage, add_settings, changes, whole
+
+FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
+
+  olhar check FOLDER           what is in this folder, and what is wrong with it
+  olhar train FOLDER           train on it; what to learn is recognised from the folder
+  olhar predict RUN PHOTO      ask the trained model
+  olhar report RUN             one page that shows what it learnt and where it errs
+
+No images at hand? 1,797 handwritten digits come along:  olhar train digits
+Every command: olhar --help
+"""
+
+
+def check(argv: Sequence[str]) -> int:
+    """Say what is in a folder or table of images, why we think so, and what is wrong with it."""
+    parser = Usage("check", "DATA", check.__doc__)
+    parser.add_argument("data", metavar="DATA", help="a folder, a table, or the name of a set (digits, cifar10)")
+    parser.add_argument("--full", action="store_true", help="read every byte, look for near duplicates too")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_settings(parser, ["data"])
+    found = parser.parse_args(argv)
+    config = Config().with_changes(changes(found))
+    must_exist(found.data)
+    from olhar import run, terminal
+
+    result = run.check(found.data, config, "full" if found.full else "quick")
+    refused = terminal.show_check(result, as_json=found.json)
+    return 1 if refused else 0
+
+
+def train(argv: Sequence[str]) -> int:
+    """Train a model on a folder or table of images; the task is recognised and every choice is explained."""
+    parser = Usage("train", "DATA", train.__doc__)
+    parser.add_argument("data", metavar="DATA", help="a folder, a table, or the name of a set (digits, cifar10)")
+    parser.add_argument("--run", metavar="DIR", help="the run folder to make [runs/NAME-1, -2, ...]")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
+    add_settings(parser)
+    found = parser.parse_args(argv)
+    config = Config().with_changes(changes(found))
+    must_exist(found.data)
+    from olhar import run
+
+    finished = run.train(found.data, run=found.run, config=config, log=teller(found.json))
+    return show_result(finished, found.json)
+
+
+def resume(argv: Sequence[str]) -> int:
+    """Continue an interrupted run from its last checkpoint, to the same weights."""
+    parser = Usage("resume", "RUN", resume.__doc__)
+    add_run(parser)
+    parser.add_argument("--verify", action="store_true", help="show that resuming changes nothing, and stop")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
+    found = parser.parse_args(argv)
+    run_must_exist(found.run)
+    from olhar import run
+
+    return show_result(run.resume(found.run, verify=found.verify), found.json)
+
+
+def evaluate(argv: Sequence[str]) -> int:
+    """Measure a trained model on data it has not seen."""
+    parser = Usage("evaluate", "RUN DATA", evaluate.__doc__)
+    add_run(parser)
+    parser.add_argument("data", metavar="DATA", help="a folder, a table, or the name of a set")
+    parser.add_argument("--split", choices=("train", "val", "test"), help="one split only [test, else val]")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    found = parser.parse_args(argv)
+    run_must_exist(found.run)
+    must_exist(found.data)
+    from olhar import run, terminal
+
+    values = run.load(found.run).evaluate(found.data, split=found.split)
+    if found.json:
+        print(json.dumps(values))
+    else:
+        terminal.show_metrics(values)
+    return 0
+
+
+def predict(argv: Sequence[str]) -> int:
+    """Ask a trained model about images: files, folders, patterns such as 'img*.jpg', or - for standard input."""
+    parser = Usage("predict", "RUN IMAGE...", predict.__doc__)
+    add_run(parser)
+    parser.add_argument("inputs", metavar="IMAGE", nargs="+", help="a file, a folder, a pattern, or -")
+    parser.add_argument("--top", type=whole, metavar="K", default=1, help="show the K likeliest classes [1]")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
+    parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")
+    parser.add_argument("--batch-size", type=whole, metavar="N", default=64, help="images at a time [64]")
+    found = parser.parse_args(argv)
+    run_must_exist(found.run)
+    from olhar import predict as room
+    from olhar import run
+
+    options = room.Outputs(top=found.top, csv=found.csv, as_json=found.json, pictures=found.pictures)
+    return room.predict_and_show(run.load, found.run, found.inputs, options, found.batch_size)
+
+
+def report(argv: Sequence[str]) -> int:
+    """Make the report again: one HTML file that opens without a network."""
+    parser = Usage("report", "RUN", report.__doc__)
+    add_run(parser)
+    found = parser.parse_args(argv)
+    run_must_exist(found.run)
+    from olhar import run
+
+    print(run.load(found.run).report())
+    return 0
+
+
+def models(argv: Sequence[str]) -> int:
+    """List the architectures that `--model` takes."""
+    parser = Usage("models", "", models.__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    found = parser.parse_args(argv)
+    from olhar import terminal
+
+    terminal.show_models(as_json=found.json)
+    return 0
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    verb.__name__: verb for verb in (check, train, resume, evaluate, predict, report, models)
+}
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder, made by `olhar train`")
+
+
+def must_exist(data: str) -> None:
+    """A mistyped path is answered before torch is imported; a bare word may be the name of a set."""
+    path = Path(data)
+    looks_like_path = path.suffix or len(path.parts) > 1
+    if looks_like_path and not path.exists():
+        raise UserError(f"There is no '{data}': {nearest_path(path)}")
+
+
+def run_must_exist(folder: str) -> None:
+    path = Path(folder)
+    if not path.exists():
+        raise UserError(f"There is no run '{folder}': {nearest_path(path)}")
+    if not (path / "run.json").exists():
+        inside = sorted(p.parent.name for p in path.glob("*/run.json")) if path.is_dir() else []
+        hint = f"the runs inside it are {', '.join(inside[:6])}" if inside else "a run is made by `olhar train DATA`"
+        raise UserError(f"'{folder}' is not a run folder (it has no run.json): {hint}.")
+
+
+def nearest_path(path: Path) -> str:
+    """What is there instead: the nearest name in the deepest folder that exists."""
+    parent, missing = path.parent, path.name
+    while not parent.exists():
+        parent, missing = parent.parent, parent.name
+    if not parent.is_dir():
+        return f"{parent} is a file, not a folder."
+    names = sorted(p.name for p in parent.iterdir() if not p.name.startswith("."))
+    close = difflib.get_close_matches(missing, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{parent / close[0]}'?"
+    where = "this folder" if parent == Path() else f"'{parent}'"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{where} holds {', '.join(names[:8])}{more}." if names else f"{where} is empty."
+
+
+def teller(to_stderr: bool) -> Callable[[str], None]:
+    """Where a run tells what it does: standard output belongs to the result when a script reads it."""
+    return lambda text: print(text, file=sys.stderr if to_stderr else sys.stdout, flush=True)
+
+
+def show_result(finished: Any, as_json: bool) -> int:
+    """What a finished run came to, and what to do with it."""
+    from olhar import terminal
+
+    terminal.show_result(finished, as_json)
+    return 0
+
+
+def overview() -> str:
+    """The text of `olhar --help`."""
+    lines = [f"  {name:10} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: olhar COMMAND ...",
+            "",
+            "Train vision models on your own images, and see what they learnt.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "options:",
+            "  -h, --help       this text; `olhar COMMAND --help` shows the options of a command",
+            "  --version        the version",
+            "",
+            "Exit status: 0, or 1 (the data or the run is at fault: one sentence says what to do), or 2 (usage).",
+            "",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help", "--version"):
+        print(FIRST_SCREEN if not words else __version__ if words[0] == "--version" else overview(), end="")
+        return 0
+    if words[0] not in VERBS:
+        print(f"There is no command '{words[0]}': {nearest(words[0], VERBS)}", file=sys.stderr)
+        print("`olhar --help` shows every command.", file=sys.stderr)
+        return 2
+    try:
+        return VERBS[words[0]](words[1:])
+    except UserError as mistake:
+        print(mistake, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(interrupted(interrupt, words), file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `olhar predict ... | head`: the reader has seen enough
+        sys.stderr.close()
+        return 0
+    except SystemExit as stop:  # argparse: help (0) or usage (2)
+        return int(stop.code or 0)
+
+
+def interrupted(interrupt: KeyboardInterrupt, words: Sequence[str]) -> str:
+    """What is saved and how to go on; the training verbs raise KeyboardInterrupt(run folder)."""
+    run = next(iter(interrupt.args), None)
+    if run is None:
+        return "\nInterrupted: nothing was being saved."
+    if not any(Path(run).glob("checkpoint/*")):
+        return f"\nInterrupted before the first checkpoint: {run} can be deleted."
+    return f"\nInterrupted: everything so far is saved in {run}; go on with `olhar resume {run}`."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""The command line's options, made from the dataclasses of config.py: one place for each setting.
+
+A setting is an option by its dotted name (`--optim.lr 0.1`); the ones most people touch have a short name too
+(`--lr 0.1`). Standard library only: help and usage errors must answer at once.
+"""
+
+import argparse
+import ast
+import dataclasses
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from olhar import config
+from olhar.errors import UserError, nearest
+
+SHORT = {
+    "data.task": "--task",
+    "model.name": "--model",
+    "train.epochs": "--epochs",
+    "train.budget": "--budget",
+    "train.batch_size": "--batch-size",
+    "data.image_size": "--image-size",
+    "optim.lr": "--lr",
+    "model.weights": "--weights",
+    "train.seed": "--seed",
+    "data.download": "--download",
+    "data.allow": "--allow",
+}
+"""Short names. With `--run` they are the twelve plain options of `olhar train`: a test keeps it at that."""
+
+WORDS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+
+
+class Usage(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one sentence, with the nearest option, and exit status 2."""
+
+    def __init__(self, verb: str, arguments: str, description: str | None):
+        super().__init__(
+            prog=f"olhar {verb}",
+            usage=f"olhar {verb} {arguments} [options]",
+            description=description,
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        sentence = message.removeprefix("argument ").replace("the following arguments are required:", "missing:")
+        sentence = sentence[:1].upper() + sentence[1:].rstrip(".") + ("" if message.endswith("?") else ".")
+        self.exit(2, f"{sentence}\n`{self.prog} --help` shows every option.\n")
+
+    def print_help(self, file: Any = None) -> None:
+        if sys.stdout.isatty() and file is None:
+            from olhar import terminal
+
+            terminal.show_help(self.format_help())
+        else:
+            super().print_help(file)
+
+    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """As argparse does it; an option nobody knows is answered with the nearest one."""
+        known = {name for action in self._actions for name in action.option_strings}
+        yes_no = {n for a in self._actions if a.type is yes_or_no for n in a.option_strings}
+        found, unknown = super().parse_known_args(tidy(args, known, yes_no))
+        for word in unknown:
+            if word.startswith("-") and word != "-":
+                self.error(f"there is no option {word.partition('=')[0]}: {nearest(word.partition('=')[0], known)}")
+            option = f"--{word.partition('=')[0]}"
+            hint = f": did you mean {option}?" if "=" in word and option in known else ""
+            self.error(f"'{word}' is one argument too many{hint}")
+        return found
+
+
+class _Formatter(argparse.HelpFormatter):
+    """One width everywhere, so that help reads the same in a pipe, and a short name without its dotted twin."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=34, width=100)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        names = [n for n in action.option_strings if "." not in n] or list(action.option_strings)
+        if not names:
+            return str(action.metavar)
+        return ", ".join(names) + ("" if action.nargs == 0 else f" {action.metavar}")
+
+
+def tidy(args: Sequence[str], known: set[str], yes_no: set[str]) -> list[str]:
+    """The spellings people use, as the parser wants them: `--batch_size 8`, `--optim.weight-decay 0`, a bare
+    `--train.tensorboard` for `--train.tensorboard=yes`."""
+    result: list[str] = []
+    for position, word in enumerate(args):
+        if word == "--":
+            return [*result, *args[position:]]
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            other = "--" + (name[2:].replace("-", "_") if "." in name else name[2:].replace("_", "-"))
+            name = name if name in known else other if other in known else name
+            following = args[position + 1].lower() if position + 1 < len(args) else ""
+            if name in yes_no and not equals and following not in WORDS:
+                equals, value = "=", "yes"
+            word = name + equals + value
+        result.append(word)
+    return result
+
+
+@functools.cache
+def documentation() -> dict[str, str]:
+    """The sentence below each setting in config.py, by dotted name: {"optim.lr": "Peak learning rate."}."""
+    tree = ast.parse(inspect.getsource(config))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    result = {}
+    for part in dataclasses.fields(config.Config):
+        body = classes[part.type if isinstance(part.type, str) else part.type.__name__].body
+        for node, below in zip(body, [*body[1:], None], strict=True):
+            if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+                continue
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                result[f"{part.name}.{node.target.id}"] = " ".join(str(below.value.value).split())
+    return result
+
+
+def add_settings(parser: argparse.ArgumentParser, sections: Sequence[str] = config.SECTIONS) -> None:
+    """Give `parser` an option for every setting of `sections`, short names first."""
+    plain = parser.add_argument_group("settings")
+    either = plain.add_mutually_exclusive_group()
+    groups = {s: parser.add_argument_group(f"further settings of {s}") for s in sections}
+    ordered = [*SHORT, *(key for key in config.all_settings() if key not in SHORT)]
+    for key in (key for key in ordered if key.partition(".")[0] in sections):
+        section, _, name = key.partition(".")
+        part = type(getattr(config.Config(), section))
+        default = getattr(part(), name)
+        hint = get_type_hints(part)[name]
+        place = either if key in ("train.epochs", "train.budget") else plain if key in SHORT else groups[section]
+        place.add_argument(
+            *([SHORT[key]] if key in SHORT else []),
+            f"--{key}",
+            dest=key,
+            default=argparse.SUPPRESS,
+            help=_help(key, default),
+            **_reading(key, hint),
+        )
+
+
+def changes(found: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were typed, by dotted name: what `Config.with_changes` takes."""
+    return {key: value for key, value in vars(found).items() if "." in key}
+
+
+def _help(key: str, default: Any) -> str:
+    shown = "" if default in (None, (), {}, False) else f" [{default}]"
+    return (documentation().get(key, "") + shown).replace("%", "%%")
+
+
+def _reading(key: str, hint: Any) -> dict[str, Any]:
+    """argparse's arguments for a setting of type `hint`."""
+    name = key.partition(".")[2]
+    optional = get_origin(hint) in (Union, types.UnionType)
+    base = next(arg for arg in get_args(hint) if arg is not type(None)) if optional else hint
+    if key == "data.download":
+        return {"action": "store_true"}
+    if get_origin(base) is Literal:
+        return {"type": functools.partial(choice, get_args(base)), "metavar": "{" + ",".join(get_args(base)) + "}"}
+    if get_origin(base) is tuple:
+        return {"action": "extend", "type": lambda text: tuple(text.split(",")), "metavar": "CODE"}
+    if get_origin(base) is dict:
+        return {"action": "extend", "type": pairs, "metavar": "NAME=VALUE"}
+    if base is bool:
+        return {"type": yes_or_no, "metavar": "yes|no"}
+    metavar = {int: "N", float: "X"}.get(base, "PATH" if name == "weights" else "NAME")
+    reader: Callable[[str], Any] = {int: whole, float: real}.get(base, str)
+    if key == "train.budget":
+        reader, metavar = duration, "10min"
+    return {"type": functools.partial(none_or, reader) if optional else reader, "metavar": metavar}
+
+
+def choice(allowed: Sequence[str], text: str) -> str:
+    if text in allowed:
+        return text
+    raise argparse.ArgumentTypeError(f"'{text}' is not one of {', '.join(allowed)}")
+
+
+def yes_or_no(text: str) -> bool:
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    raise argparse.ArgumentTypeError(f"'{text}' is neither yes nor no")
+
+
+def whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+
+
+def real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
+
+
+def duration(text: str) -> str:
+    try:
+        config.parse_duration(text)
+    except UserError as mistake:
+        raise argparse.ArgumentTypeError(str(mistake)) from None
+    return text
+
+
+def none_or(reader: Callable[[str], Any], text: str) -> Any:
+    """A setting that may be left to be decided: `none` says so."""
+    return None if text.lower() == "none" else reader(text)
+
+
+def pairs(text: str) -> list[tuple[str, Any]]:
+    """`width=64,bias=no` -> [("width", 64), ("bias", False)]."""
+    result: list[tuple[str, Any]] = []
+    for item in text.split(","):
+        name, equals, value = item.partition("=")
+        if not (name and equals):
+            raise argparse.ArgumentTypeError(f"'{item}' is not NAME=VALUE")
+        result.append((name, _literal(value)))
+    return result
+
+
+def _literal(text: str) -> Any:
+    for reader in (int, float):
+        try:
+            return reader(text)
+        except ValueError:
+            pass
+    return WORDS.get(text.lower(), text)
