@@ -5,7 +5,7 @@ Nothing here reads a file; everything above reads this.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypedDict, runtime_checkable
@@ -71,6 +71,15 @@ class Batch(TypedDict, total=False):
     tokens: Tensor  # int64 [N, L]
     text: list[str]
     clean: Tensor  # uint8 [N, C, H, W]
+
+
+class Batches(Protocol):
+    """What feeds the training loop: the same batches for the same epoch, from any place in it."""
+
+    wait_seconds: float
+
+    def __len__(self) -> int: ...
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]: ...
 
 
 def to_device(batch: Batch, device: object) -> Batch:

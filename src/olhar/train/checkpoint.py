@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,7 @@ from torch import Tensor, nn
 
 from olhar.errors import UserError
 from olhar.train.optim import Ema
-
-
-@dataclass
-class Position:
-    """Where the training is: all of it that is not a tensor."""
-
-    step: int = 0  # optimizer steps done
-    epoch: int = 0  # passes begun
-    batch: int = 0  # batches of this epoch done
-    seconds: float = 0.0  # of training so far, over all sessions
-    evaluations: int = 0  # done
-    best: float | None = None  # best value of the watched metric
-    best_step: int = 0
-    best_epoch: float = 0.0
-    stale: int = 0  # evaluations since the best
-    log_bytes: int = 0  # length of metrics.jsonl at this moment: later lines belong to steps that will be redone
+from olhar.train.position import Position
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

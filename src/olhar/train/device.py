@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -138,6 +140,14 @@ def to_format(model: nn.Module, layout: str) -> None:
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=FORMATS[layout])
             parameter.grad = None
+
+
+def agree(accelerator: Accelerator, progress: float, *flags: bool) -> tuple[float, ...]:
+    """Clocks and signals differ between processes; those of the first hold for all."""
+    if accelerator.num_processes == 1:
+        return progress, *flags
+    told = torch.tensor([progress, *flags], dtype=torch.float64, device=accelerator.device)
+    return tuple(broadcast(told).tolist())
 
 
 def synchronize(device: torch.device) -> None:

@@ -6,45 +6,22 @@ processes of it. The notes' algorithm takes all the data a step; this one, as ev
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
 
-from olhar.data.sample import Batch, to_device
+from olhar.data.sample import Batch, Batches, to_device
 from olhar.tasks.task import Task
-from olhar.train.checkpoint import Position
+from olhar.train.device import agree
 from olhar.train.interrupt import interruptible
 from olhar.train.log import Log, Window
-from olhar.train.optim import Ema, Schedule
+from olhar.train.optim import Ema, Length, Schedule
+from olhar.train.position import Position
 from olhar.train.sentinels import Sentinels
-
-
-class Batches(Protocol):
-    """What feeds the loop: the same batches for the same epoch, from any place in it."""
-
-    wait_seconds: float
-
-    def __len__(self) -> int: ...
-    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Length:
-    """How long to train: a number of steps, or until a time has passed."""
-
-    steps: int | None = None  # optimizer steps
-    seconds: float | None = None  # of training, over all sessions
-
-    def progress(self, position: Position) -> float:
-        """The share that is done, from 0 to 1."""
-        done, total = (position.step, self.steps) if self.steps else (position.seconds, self.seconds)
-        return min(1.0, done / (total or math.inf))
 
 
 @dataclass(kw_only=True)
@@ -83,15 +60,16 @@ class Training:
             for epoch in count(self.position.epoch):
                 self.position.epoch = epoch
                 for batch in self.batches.epoch(epoch, skip=self.position.batch):
-                    self.step(batch)
-                    self.tell(interrupted.is_set())
-                    if self.finished():
+                    stepped = self.step(batch)
+                    if stepped:
+                        self.tell(interrupted.is_set())
+                    if stepped and self.finished():
                         return self.position
                 self.position.batch = 0
         raise AssertionError("epochs never end")
 
-    def step(self, batch: Batch) -> None:
-        """Steps 1 to 5 of Algorithm 1 on one batch."""
+    def step(self, batch: Batch) -> bool:
+        """Steps 1 to 5 of Algorithm 1 on one batch. False while gradients are still being accumulated."""
         position = self.position
         self.lr = self.schedule.apply(self.optimizer, self.progress)
         last = (position.batch + 1) % self.accumulate == 0 or position.batch + 1 == len(self.batches)
@@ -108,15 +86,17 @@ class Training:
             if self.ema:
                 self.ema.update()
             position.step += 1
+        return last
 
     def tell(self, interrupted: bool) -> None:
         """What follows a step when its time has come: a line of the log, an evaluation, a checkpoint."""
         position, now = self.position, time.perf_counter()
         position.seconds = now - self.began
         save = interrupted or now - self.since_checkpoint > self.checkpoint_seconds
-        self.progress, save, interrupted = self.agree(self.length.progress(position), save, interrupted)
+        self.progress, save, interrupted = agree(self.accelerator, self.length.progress(position), save, interrupted)
         evaluate = math.floor(self.progress * self.evaluations + 1e-9) > position.evaluations
-        if now - self.since_log > 1.0 or evaluate or save:
+        # a line a second at first; in long runs fewer, or metrics.jsonl would grow to millions of lines
+        if now - self.since_log > max(1.0, position.seconds / 300) or evaluate or save:
             self.line(now - self.since_log)
         if evaluate:
             self.validate()
@@ -126,14 +106,6 @@ class Training:
             self.since_checkpoint = time.perf_counter()
         if interrupted:
             raise KeyboardInterrupt
-
-    def agree(self, progress: float, save: bool, interrupted: bool) -> tuple[float, bool, bool]:
-        """Clocks and signals differ between processes; the first one's hold for all."""
-        if self.accelerator.num_processes == 1:
-            return progress, save, interrupted
-        told = torch.tensor([progress, save, interrupted], dtype=torch.float64, device=self.accelerator.device)
-        progress, *flags = broadcast(told).tolist()
-        return progress, bool(flags[0]), bool(flags[1])
 
     def finished(self) -> bool:
         stale = self.patience is not None and self.position.stale >= self.patience

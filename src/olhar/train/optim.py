@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from olhar.train.position import Position
+
 
 def parameter_groups(task: nn.Module, weight_decay: float) -> list[dict]:
     """Two groups: weights decay (Eq 1.63), biases and the scales and shifts of norms do not.
@@ -67,6 +69,19 @@ class Schedule:
         for group in optimizer.param_groups:
             group["lr"] = lr
         return lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """How long to train: a number of steps, or until a time has passed."""
+
+    steps: int | None = None  # optimizer steps
+    seconds: float | None = None  # of training, over all sessions
+
+    def progress(self, position: Position) -> float:
+        """The share that is done, from 0 to 1."""
+        done, total = (position.step, self.steps) if self.steps else (position.seconds, self.seconds)
+        return min(1.0, done / (total or math.inf))
 
 
 class Ema:

@@ -1,0 +1,102 @@
+"""The run folder: everything of a run, and enough, alone, to predict on another machine.
+
+config.yaml (every setting, resolved), run.json (facts: task, classes, preprocessing, plan, versions, results),
+model.safetensors (the best weights), checkpoint/ (what resuming needs), metrics.jsonl, evaluation/, report.html.
+"""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from olhar.config import Config
+from olhar.errors import UserError
+from olhar.train.checkpoint import write_text
+
+VERSIONED = ("olhar", "torch", "torchvision", "accelerate", "torchmetrics", "numpy", "pillow")
+
+
+class RunFolder:
+    """Paths and plain files of one run."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.facts_file = self.path / "run.json"
+        self.weights = self.path / "model.safetensors"
+        self.checkpoints = self.path / "checkpoint"
+        self.metrics = self.path / "metrics.jsonl"
+        self.evaluation = self.path / "evaluation"
+        self.report = self.path / "report.html"
+
+    @classmethod
+    def create(cls, path: str | Path | None, data: str) -> "RunFolder":
+        """A new, empty folder: `path`, or runs/NAME-N with the first free N.
+
+        Raises UserError when `path` exists and holds anything: a run is never overwritten.
+        """
+        if path is None:
+            name = Path(data.partition(":")[0]).resolve().name if Path(data).exists() else data.partition(":")[0]
+            taken = {p.name for p in Path("runs").glob(f"{name}-*")}
+            number = next(n for n in range(1, len(taken) + 2) if f"{name}-{n}" not in taken)
+            path = Path("runs") / f"{name}-{number}"
+        folder = cls(path)
+        if folder.path.is_file() or (folder.path.is_dir() and any(folder.path.iterdir())):
+            raise UserError(
+                f"{folder.path} already exists, and a run is never overwritten: "
+                f"give another --run, or continue it with `olhar resume {folder.path}`."
+            )
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"Could not make the run folder {folder.path}: {error.strerror}.") from error
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """An existing run. Raises UserError where `path` is not one."""
+        folder = cls(path)
+        if not folder.path.exists():
+            known = sorted(str(p) for p in folder.path.parent.glob("*") if (p / "run.json").exists())
+            hint = f" Runs here: {', '.join(known[:5])}." if known else ""
+            raise UserError(f"There is no run folder {path}.{hint}")
+        missing = [f.name for f in (folder.config_file, folder.facts_file) if not f.exists()]
+        if missing:
+            raise UserError(f"{path} is not a run folder: it has no {' and no '.join(missing)}.")
+        return folder
+
+    @property
+    def config(self) -> Config:
+        try:
+            tree = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise UserError(f"{self.config_file} is not readable as YAML: {error}.") from error
+        return Config.from_dict(tree)
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        write_text(self.config_file, yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.facts_file.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{self.facts_file} is damaged: {error}.") from error
+
+    @facts.setter
+    def facts(self, facts: dict[str, Any]) -> None:
+        write_text(self.facts_file, json.dumps(facts, indent=1, ensure_ascii=False))
+
+    def write_rows(self, split: str, rows: list[dict[str, Any]]) -> None:
+        """evaluation/<split>.jsonl: one line an image."""
+        self.evaluation.mkdir(exist_ok=True)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_text(self.evaluation / f"{split}.jsonl", lines)
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that can change a result."""
+    return {name: version(name) for name in VERSIONED}

@@ -1,0 +1,188 @@
+"""Settings nobody gave, chosen from the data, the machine and the time, each with its reason in words.
+
+Sizes are of the images as they are on disk; costs are measured, not guessed.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from olhar.config import Config
+from olhar.data.transforms import choose as choose_augment
+
+SMALL = 64  # px: up to here images are used as they are (CIFAR, digits, icons); above, they are photographs
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the plan."""
+
+    setting: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the plan rests on."""
+
+    n_train: int
+    task: str  # "classify", "regress"
+    num_classes: int
+    height: int  # median of the images, px
+    width: int
+    channels: int
+    accelerator: bool  # a GPU, or another device faster than a CPU
+    upright: bool = False  # mirrored images mean something else: digits, letters
+    pretrained: bool = False
+    world: int = 1  # processes
+
+
+@dataclass
+class Plan:
+    """A config with nothing left open, and why each choice was made."""
+
+    config: Config
+    decisions: list[Decision] = field(default_factory=list)
+
+    def settle(self, setting: str, value: Any, reason: str) -> None:
+        """Choose `value` unless the person chose already."""
+        section, _, name = setting.partition(".")
+        given = getattr(getattr(self.config, section), name)
+        if given not in (None, "auto"):
+            self.decisions.append(Decision(setting, given, "as asked"))
+        else:
+            self.config = self.config.with_changes({setting: value})
+            self.decisions.append(Decision(setting, value, reason))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model and image size that a plan may choose, strongest first, and the passes it needs to be worth it."""
+
+    model: str
+    image_size: int
+    epochs: int
+
+
+# From random weights a larger network only pays if the time allows it enough passes over the data;
+# the passes are where each overtook the next smaller on CIFAR-10 (small) and on photographs of animals (large).
+SMALL_CANDIDATES = (
+    ("resnet18", 30),
+    ("resnet9", 9),
+    ("resnet9-slim", 5),
+    ("cnn-small", 0),
+)
+PHOTO_CANDIDATES = (("resnet50", 224, 60), ("resnet18", 224, 40), ("resnet18", 128, 15), ("resnet18", 96, 0))
+
+
+def candidates(facts: Facts) -> list[Candidate]:
+    """What a run with a budget may choose from, strongest first."""
+    side = min(facts.height, facts.width)
+    if side <= 16:
+        return [Candidate("cnn-small", side, 0)]
+    if side <= SMALL:
+        return [Candidate(model, side, epochs) for model, epochs in SMALL_CANDIDATES]
+    return [Candidate(m, size, e) for m, size, e in PHOTO_CANDIDATES if size <= max(side, 96)]
+
+
+def default_model(facts: Facts) -> tuple[str, str]:
+    """The model of a run without a budget, and why."""
+    side = min(facts.height, facts.width)
+    if side <= 16:
+        return "cnn-small", f"images of {side} px have no room for a deeper network"
+    if side <= SMALL:
+        if facts.accelerator:
+            return "resnet18", "a GPU trains it on small images in minutes"
+        return "resnet9", "the strongest network that a CPU trains on small images in minutes"
+    if facts.accelerator:
+        return "resnet50", "photographs, and a GPU to learn from them"
+    return "resnet18", "photographs, on a CPU"
+
+
+def default_size(facts: Facts, model: str) -> tuple[int, str]:
+    """Side of the square the model sees, and why."""
+    side = min(facts.height, facts.width)
+    if side <= SMALL:
+        return side, f"the images' own size ({facts.width} x {facts.height})"
+    wanted = 224 if facts.accelerator or facts.pretrained else 128
+    size = min(wanted, max(32, side // 32 * 32))
+    if size < wanted:
+        return size, f"the images are {facts.width} x {facts.height}"
+    return size, "the size its weights were trained at" if facts.pretrained else (
+        "fine detail, at a cost a GPU bears" if facts.accelerator else "a third of the cost of 224 px on a CPU"
+    )
+
+
+def resolve(config: Config, facts: Facts, model: str | None = None, size: int | None = None, why: str = "") -> Plan:
+    """The whole plan. `model` and `size` are what a budget chose, with its reason in `why`."""
+    plan = Plan(config)
+    name, reason = (model, why) if model else default_model(facts)
+    plan.settle("model.name", name, reason)
+    chosen, reason = (size, why) if size else default_size(facts, name)
+    plan.settle("data.image_size", chosen, reason)
+    side = plan.config.data.image_size or chosen
+    plan.settle("data.augment", *choose_augment(side, facts.n_train))
+    plan.settle("data.flip", not facts.upright, "mirrored, these mean something else" if facts.upright else "mirror images mean the same")
+    settle_optimizer(plan, facts, side)
+    settle_length(plan, facts, side)
+    return plan
+
+
+def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:
+    """Batch size, optimizer, learning rate, decay, smoothing."""
+    usual = 128 if side <= SMALL else 32
+    if facts.accelerator and side <= SMALL:
+        usual = 512
+    # at least 16 steps a pass: fewer, and a pass teaches too little
+    largest = 2 ** int(math.log2(max(8, facts.n_train / 16)))
+    batch = max(8, min(usual, largest)) // facts.world * facts.world or facts.world
+    reason = "16 steps or more a pass over few images" if batch < usual else f"usual for images of {side} px"
+    plan.settle("train.batch_size", batch, reason)
+    batch = plan.config.train.batch_size or batch
+
+    model = plan.config.model.name or ""
+    normed = not model.startswith(("linear", "mlp", "timm:"))
+    plan.settle("optim.name", "sgd" if normed and not facts.pretrained else "adamw", (
+        "batch-normalised networks generalise best with it" if normed else "steady without batch normalisation"
+    ) if not facts.pretrained else "gentle on weights that already know something")
+    sgd = plan.config.optim.name == "sgd"
+    # linear scaling rule (Goyal et al., arXiv 1706.02677): twice the batch, twice the step
+    peak = 0.1 * batch / 128 if sgd else (1e-4 if facts.pretrained else 1e-3) * math.sqrt(batch / 128)
+    plan.settle("optim.lr", float(f"{peak:.2g}"), f"{'0.1' if sgd else '1e-4' if facts.pretrained else '1e-3'} for 128 images, scaled to {batch}")
+    plan.settle("optim.weight_decay", 5e-4 if sgd else 0.05, f"usual with {plan.config.optim.name}")
+    plan.settle("optim.clip", 0.0 if sgd else 1.0, "not needed with batch normalisation" if sgd else "against rare long gradients")
+    smoothing = 0.1 if facts.task == "classify" and facts.num_classes > 1 else 0.0
+    plan.settle("objective.label_smoothing", smoothing, "keeps the model from being too sure")
+
+
+def settle_length(plan: Plan, facts: Facts, side: int) -> None:
+    """How many passes, and how long the average of the weights remembers."""
+    if plan.config.train.budget is None:
+        # enough images seen to converge from random weights, within what a laptop does over a coffee
+        seen = 300_000 if side <= SMALL else 60_000
+        passes = min(max(math.ceil(seen / facts.n_train), 10), 120)
+        if facts.pretrained:
+            passes = max(5, passes // 4)
+        plan.settle("train.epochs", passes, f"about {passes * facts.n_train:,} images seen")
+
+
+def settle_ema(plan: Plan, steps: int) -> None:
+    """The average of the weights remembers a fiftieth of the run: less is noise, more is the past."""
+    decay = 1 - 1 / max(steps / 50, 2)
+    plan.settle("optim.ema", float(f"{min(decay, 0.9999):.4g}"), f"remembers a fiftieth of about {steps:,} steps")
+
+
+def pick(options: list[Candidate], n_train: int, seconds: float, speed: Callable[[Candidate], float]) -> tuple[Candidate, float, str]:
+    """The strongest candidate that `seconds` allow enough passes, by `speed`, measured images a second here.
+
+    Returns it, its speed, and the reason in words.
+    """
+    rate, passes = 0.0, 0.0
+    for option in options:
+        rate = speed(option)
+        passes = seconds * rate / n_train
+        if passes >= option.epochs:
+            return option, rate, f"{rate:,.0f} images/s here: {passes:.1f} passes in the time"
+    return options[-1], rate, f"the fastest there is: {passes:.1f} passes in the time at {rate:,.0f} images/s"

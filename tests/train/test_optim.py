@@ -1,0 +1,94 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from olhar.train.optim import Ema, Length, Schedule, make_optimizer, parameter_groups
+from olhar.train.position import Position
+
+
+def small_net() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_decay_is_on_weights_only():
+    decayed, free = parameter_groups(small_net(), 0.1)
+    assert {tuple(p.shape) for p in decayed["params"]} == {(4, 3, 3, 3), (2, 4)}
+    assert len(free["params"]) == 4  # two biases, scale and shift of the norm
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize(("decay", "expected"), [(0.1, 2.85), (0.2, 2.70)])
+def test_sgd_decay_is_twice_lambda(decay: float, expected: float):
+    """Eq 1.63 with λ = 0.1 gives 2.70, which PyTorch's SGD gives with weight_decay = 2λ."""
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(layer.weight, 3.0)
+    optimizer = make_optimizer(layer, "sgd", lr=0.5, weight_decay=decay, momentum=0.0)
+    layer.weight.grad = torch.zeros_like(layer.weight)
+    optimizer.step()
+    assert layer.weight.item() == pytest.approx(expected)
+
+
+def test_fused_steps_equal_plain_torch():
+    for name, plain in (
+        ("sgd", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)),
+        ("adamw", lambda p: torch.optim.AdamW(p, lr=0.1, betas=(0.9, 0.99), weight_decay=0.01)),
+    ):
+        ours, theirs = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
+        theirs.load_state_dict(ours.state_dict())
+        a, b = make_optimizer(ours, name, lr=0.1, weight_decay=0.01, momentum=0.9), plain(theirs.parameters())
+        for _ in range(3):
+            x = torch.randn(5, 3)
+            for net, optimizer in ((ours, a), (theirs, b)):
+                optimizer.zero_grad()
+                net(x).square().sum().backward()
+                optimizer.step()
+        torch.testing.assert_close(ours.weight, theirs.weight)
+
+
+def test_schedule_rises_then_falls_to_zero():
+    for shape in ("cosine", "linear", "polynomial"):
+        schedule = Schedule(shape, peak=0.4, warmup=0.2)
+        assert schedule(0.0) < 0.001
+        assert schedule(0.1) == pytest.approx(0.2)
+        assert schedule(0.2) == pytest.approx(0.4)
+        assert schedule(1.0) == pytest.approx(0.0, abs=1e-12)
+        values = [schedule(p / 100) for p in range(20, 101)]
+        assert values == sorted(values, reverse=True)
+    assert Schedule("constant", 0.4, 0.2)(0.9) == 0.4
+    # closed forms half-way down
+    assert Schedule("cosine", 1.0, 0.0)(0.5) == pytest.approx(0.5 * (1 - math.cos(math.pi * 0.5)))
+    assert Schedule("polynomial", 1.0, 0.0)(0.5) == pytest.approx(0.25)
+
+
+def test_length_by_steps_and_by_seconds():
+    assert Length(steps=10).progress(Position(step=5)) == 0.5
+    assert Length(seconds=60).progress(Position(seconds=15)) == 0.25
+    assert Length(seconds=60).progress(Position(seconds=90)) == 1.0
+
+
+def test_ema_is_the_weighted_sum_of_the_past_and_swaps_back():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(net.weight, 1.0)
+    ema = Ema(net, decay=0.9)
+    expected, decays = 1.0, []
+    for step, value in enumerate((2.0, -1.0, 5.0), start=1):
+        nn.init.constant_(net.weight, value)
+        ema.update()
+        decays.append(min(0.9, (1 + step) / (10 + step)))
+        expected = decays[-1] * expected + (1 - decays[-1]) * value
+    ema.swap()
+    assert net.weight.item() == pytest.approx(expected)
+    ema.swap()
+    assert net.weight.item() == 5.0
+
+
+def test_ema_averages_running_statistics_and_copies_counters():
+    net = nn.BatchNorm1d(2)
+    ema = Ema(net, decay=0.5)
+    net(torch.randn(8, 2) + 4)
+    ema.update()
+    ema.swap()
+    assert int(net.num_batches_tracked) == 1
+    assert 0 < float(net.running_mean.mean()) < 4
