@@ -5,7 +5,6 @@ was mistyped; 130, interrupted. Only what an answer needs is imported: help and 
 """
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from olhar import __version__
 from olhar.config import Config
-from olhar.errors import UserError, nearest
+from olhar.errors import UserError, nearest, nearest_path
 from olhar.options import Usage, add_settings, changes, whole
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
@@ -162,22 +161,6 @@ def run_must_exist(folder: str) -> None:
         inside = sorted(p.parent.name for p in path.glob("*/run.json")) if path.is_dir() else []
         hint = f"the runs inside it are {', '.join(inside[:6])}" if inside else "a run is made by `olhar train DATA`"
         raise UserError(f"'{folder}' is not a run folder (it has no run.json): {hint}.")
-
-
-def nearest_path(path: Path) -> str:
-    """What is there instead: the nearest name in the deepest folder that exists."""
-    parent, missing = path.parent, path.name
-    while not parent.exists():
-        parent, missing = parent.parent, parent.name
-    if not parent.is_dir():
-        return f"{parent} is a file, not a folder."
-    names = sorted(p.name for p in parent.iterdir() if not p.name.startswith("."))
-    close = difflib.get_close_matches(missing, names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{parent / close[0]}'?"
-    where = "this folder" if parent == Path() else f"'{parent}'"
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"{where} holds {', '.join(names[:8])}{more}." if names else f"{where} is empty."
 
 
 def teller(to_stderr: bool) -> Callable[[str], None]:

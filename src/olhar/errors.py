@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -24,3 +25,19 @@ def nearest(word: str, options: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     shown = ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
     return f"known: {shown}."
+
+
+def nearest_path(path: Path) -> str:
+    """The same for a path that does not exist: the nearest name in the deepest folder that does."""
+    parent, missing = path.parent, path.name
+    while not parent.exists():
+        parent, missing = parent.parent, parent.name
+    if not parent.is_dir():
+        return f"{parent} is a file, not a folder."
+    names = sorted(p.name for p in parent.iterdir() if not p.name.startswith("."))
+    close = difflib.get_close_matches(missing, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{parent / close[0]}'?"
+    where = "this folder" if parent == Path() else f"'{parent}'"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{where} holds {', '.join(names[:8])}{more}." if names else f"{where} is empty."
