@@ -14,7 +14,7 @@ from typing import Any
 from olhar import __version__
 from olhar.config import Config
 from olhar.errors import UserError, nearest, nearest_path
-from olhar.options import Usage, add_settings, changes, whole
+from olhar.options import Usage, add_settings, changes, positive
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
 
@@ -99,18 +99,31 @@ def predict(argv: Sequence[str]) -> int:
     parser = Usage("predict", "RUN IMAGE...", predict.__doc__)
     add_run(parser)
     parser.add_argument("inputs", metavar="IMAGE", nargs="+", help="a file, a folder, a pattern, or -")
-    parser.add_argument("--top", type=whole, metavar="K", default=1, help="show the K likeliest classes [1]")
+    parser.add_argument("--top", type=positive, metavar="K", help="the K likeliest classes with their probabilities")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")
-    parser.add_argument("--batch-size", type=whole, metavar="N", default=64, help="images at a time [64]")
+    parser.add_argument("--batch-size", type=positive, metavar="N", default=64, help="images at a time [64]")
     found = parser.parse_args(argv)
     run_must_exist(found.run)
     from olhar import predict as room
-    from olhar import run
+    from olhar import run, terminal
 
-    options = room.Outputs(top=found.top, csv=found.csv, as_json=found.json, pictures=found.pictures)
-    return room.predict_and_show(run.load, found.run, found.inputs, options, found.batch_size)
+    unreadable: dict[str, str] = {}
+    answers = room.predict_files(run.load(found.run), found.inputs, found.batch_size, unreadable)
+    if found.pictures:
+        from olhar.pictures import write_pictures
+
+        answers = write_pictures(answers, found.pictures, found.top or 3)
+    if found.csv:
+        answers = room.write_csv(answers, found.csv)
+    if found.json:
+        terminal.print_json_list(room.document(answer, found.top) for _, answer in answers)
+    else:
+        terminal.show_predictions(room.table_row(answer, found.top) for _, answer in answers)
+    for name, reason in unreadable.items():
+        print(f"left out {name}: {reason}", file=sys.stderr)
+    return 1 if unreadable else 0
 
 
 def report(argv: Sequence[str]) -> int:
@@ -131,8 +144,9 @@ def models(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     found = parser.parse_args(argv)
     from olhar import terminal
+    from olhar.models import describe
 
-    terminal.show_models(as_json=found.json)
+    terminal.show_models(describe(), found.json)
     return 0
 
 

@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import re
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -195,6 +196,12 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
 
 
+def positive(text: str) -> int:
+    if whole(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not 1 or more")
+    return int(text)
+
+
 def real(text: str) -> float:
     try:
         return float(text)
@@ -216,9 +223,9 @@ def none_or(reader: Callable[[str], Any], text: str) -> Any:
 
 
 def pairs(text: str) -> list[tuple[str, Any]]:
-    """`width=64,bias=no` -> [("width", 64), ("bias", False)]."""
+    """`width=64,hidden=256,128` -> [("width", 64), ("hidden", "256,128")]: the model reads lists itself."""
     result: list[tuple[str, Any]] = []
-    for item in text.split(","):
+    for item in re.split(r",(?=\w+=)", text):
         name, equals, value = item.partition("=")
         if not (name and equals):
             raise argparse.ArgumentTypeError(f"'{item}' is not NAME=VALUE")

@@ -3,8 +3,10 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -24,13 +26,22 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def print_json_list(values: Iterable[Any]) -> None:
+    """A JSON list, one element a line, each printed when it comes."""
+    separator = "["
+    for value in values:
+        print(separator, json.dumps(value, ensure_ascii=False), sep="\n", end="", flush=True)
+        separator = ","
+    print("\n]" if separator == "," else "[]")
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
     """A table with lines in a terminal; aligned columns two spaces apart when piped. Numbers stand right."""
     rows = list(rows)
     cells = [[cell(value) for value in row] for row in rows]
     right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
     if sys.stdout.isatty():
-        table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+        table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
         for column, numeric in zip(columns, right, strict=True):
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in cells:
@@ -40,13 +51,19 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
         print("\n".join(aligned([list(columns), *cells], right)))
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    """Rows as lines whose columns stand under each other."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(right))]
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool], widths: Sequence[int] = ()) -> list[str]:
+    """Rows as lines whose columns stand under each other, at least `widths` wide."""
+    widths = fitting(rows, widths)
     return [
         "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in zip(row, widths, right, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def fitting(rows: Sequence[Sequence[str]], least: Sequence[int] = ()) -> list[int]:
+    """The width each column needs, and no less than it had."""
+    needed = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [max(pair) for pair in zip(needed, least or needed, strict=True)]
 
 
 def cell(value: Any) -> str:
@@ -60,3 +77,40 @@ def cell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def show_metrics(values: dict[str, float], title: str = "") -> None:
+    """Metrics by name, one a line."""
+    show_table(["metric", "value"], [(name.replace("_", " "), value) for name, value in values.items()], title)
+
+
+def show_models(rows: Sequence[Any], as_json: bool) -> None:
+    """The architectures: a `Row` of `olhar.models.describe()` a line."""
+    if as_json:
+        print_json([row._asdict() for row in rows])
+        return
+    show_table(
+        ["model", "parameters", "figure", "what it is"],
+        [(row.name, row.parameters, row.figure, row.summary) for row in rows],
+    )
+    print("\nParameters with 1000 classes on 224 x 224 colour images; figures are those of the notes.")
+    print("Also timm:NAME, any encoder of timm, where it is installed.")
+
+
+def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
+    """Answers as a table in a terminal, with a count while they come; as aligned lines, at once, when piped."""
+    if sys.stdout.isatty():
+        shown: list[dict[str, Any]] = []
+        with Console(stderr=True).status("reading images") as status:
+            for row in rows:
+                shown.append(row)
+                status.update(f"{len(shown):,} images")
+        if shown:
+            show_table(list(shown[0]), [list(row.values()) for row in shown])
+        return
+    rows, widths = iter(rows), []
+    while block := list(islice(rows, 64)):  # a reader at the other end of the pipe should not wait for all
+        header = [] if widths else [list(block[0])]
+        lines = header + [[cell(value) for value in row.values()] for row in block]
+        widths = fitting(lines, widths)
+        print("\n".join(aligned(lines, [False] * len(widths), widths)))
