@@ -1,0 +1,81 @@
+"""Look inside a model while it works: hooks on the named parts of its real forward, never a second forward.
+
+Shapes: N batch, C channels, H W space.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from olhar.errors import UserError, nearest
+
+
+@contextmanager
+def capture(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Keep what the named submodules give, for as long as the `with` lasts.
+
+        with capture(model, ["encoder.layer1"]) as activations:
+            model(image)
+        activations["encoder.layer1"]  # [N, C, H, W]
+
+    The tensors are as the model made them, on its device and with their gradient history. A submodule that is
+    called several times leaves its last output. Layers that work in place afterwards write over what was kept:
+    capture their output instead.
+
+    Raises:
+        UserError: the model has no submodule of that name.
+    """
+    modules = dict(model.named_modules())
+    for name in names:
+        if name not in modules:
+            raise UserError(f"The model has no part '{name}': {nearest(name, filter(None, modules))}")
+    activations: dict[str, Any] = {}
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            activations[name] = output
+
+        return hook
+
+    handles = [modules[name].register_forward_hook(keep(name)) for name in names]
+    try:
+        yield activations
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def dry_run(model: nn.Module, input_shape: Sequence[int]) -> None:
+    """The model's own forward on one image of `input_shape` (C, H, W), with shapes alone: no memory, no time.
+
+    Parameters and input are on torch's meta device; the model itself is left as it was. In evaluation mode, and
+    without attention's fused path, so that every operation shows.
+    """
+    values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    shapes = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
+    modes = {module: module.training for module in model.modules()}
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    model.eval()
+    try:
+        with torch.no_grad():
+            functional_call(model, shapes, (torch.empty(1, *input_shape, device="meta"),))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """Every tensor in what a module returned: a tensor, or lists, tuples and dicts of them."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, (list, tuple)):
+        return [tensor for item in output for tensor in tensors_of(item)]
+    return []
