@@ -1,20 +1,19 @@
-"""The command line: one short function a verb; it parses, calls the Python twin and prints.
+"""The command line: one short function a verb; it calls the Python twin and prints.
 
 Exit status: 0; 1, the data or the run is at fault (one sentence on standard error, no traceback); 2, the command
 was mistyped; 130, interrupted. Only what an answer needs is imported: help and mistakes never wait for torch.
 """
 
-import argparse
-import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from olhar import __version__
 from olhar.config import Config
 from olhar.errors import UserError, nearest, nearest_path
-from olhar.options import Usage, add_settings, changes, positive
+from olhar.options import Usage, add_settings, changes, choice, positive
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
 
@@ -26,85 +25,55 @@ FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, 
 No images at hand? 1,797 handwritten digits come along:  olhar train digits
 Every command: olhar --help
 """
+DATA = "a folder of images, a table, or the name of a set: digits, shapes, cifar10"
+RECOGNITION = ("task", "file_column", "label_column", "val_fraction", "test_fraction", "allow", "download")
+RUN = "a run folder, made by `olhar train`"
 
 
-def check(argv: Sequence[str]) -> int:
+def check(found: Namespace) -> int:
     """Say what is in a folder or table of images, why we think so, and what is wrong with it."""
-    parser = Usage("check", "DATA", check.__doc__)
-    parser.add_argument("data", metavar="DATA", help="a folder, a table, or the name of a set (digits, cifar10)")
-    parser.add_argument("--full", action="store_true", help="read every byte, look for near duplicates too")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    add_settings(parser, ["data"])
-    found = parser.parse_args(argv)
     config = Config().with_changes(changes(found))
     must_exist(found.data)
     from olhar import run, terminal
 
     result = run.check(found.data, config, "full" if found.full else "quick")
-    refused = terminal.show_check(result, as_json=found.json)
-    return 1 if refused else 0
+    return terminal.show_check(result, config, found.json)
 
 
-def train(argv: Sequence[str]) -> int:
+def train(found: Namespace) -> int:
     """Train a model on a folder or table of images; the task is recognised and every choice is explained."""
-    parser = Usage("train", "DATA", train.__doc__)
-    parser.add_argument("data", metavar="DATA", help="a folder, a table, or the name of a set (digits, cifar10)")
-    parser.add_argument("--run", metavar="DIR", help="the run folder to make [runs/NAME-1, -2, ...]")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
-    add_settings(parser)
-    found = parser.parse_args(argv)
     config = Config().with_changes(changes(found))
     must_exist(found.data)
-    from olhar import run
+    from olhar import run, terminal
 
     finished = run.train(found.data, run=found.run, config=config, log=teller(found.json))
-    return show_result(finished, found.json)
+    return terminal.show_result(finished, found.json)
 
 
-def resume(argv: Sequence[str]) -> int:
+def resume(found: Namespace) -> int:
     """Continue an interrupted run from its last checkpoint, to the same weights."""
-    parser = Usage("resume", "RUN", resume.__doc__)
-    add_run(parser)
-    parser.add_argument("--verify", action="store_true", help="show that resuming changes nothing, and stop")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
-    found = parser.parse_args(argv)
     run_must_exist(found.run)
-    from olhar import run
+    from olhar import run, terminal
 
-    return show_result(run.resume(found.run, verify=found.verify), found.json)
+    return terminal.show_result(run.resume(found.run, verify=found.verify), found.json)
 
 
-def evaluate(argv: Sequence[str]) -> int:
+def evaluate(found: Namespace) -> int:
     """Measure a trained model on data it has not seen."""
-    parser = Usage("evaluate", "RUN DATA", evaluate.__doc__)
-    add_run(parser)
-    parser.add_argument("data", metavar="DATA", help="a folder, a table, or the name of a set")
-    parser.add_argument("--split", choices=("train", "val", "test"), help="one split only [test, else val]")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    found = parser.parse_args(argv)
     run_must_exist(found.run)
     must_exist(found.data)
     from olhar import run, terminal
 
     values = run.load(found.run).evaluate(found.data, split=found.split)
     if found.json:
-        print(json.dumps(values))
+        terminal.print_json(values)
     else:
         terminal.show_metrics(values)
     return 0
 
 
-def predict(argv: Sequence[str]) -> int:
+def predict(found: Namespace) -> int:
     """Ask a trained model about images: files, folders, patterns such as 'img*.jpg', or - for standard input."""
-    parser = Usage("predict", "RUN IMAGE...", predict.__doc__)
-    add_run(parser)
-    parser.add_argument("inputs", metavar="IMAGE", nargs="+", help="a file, a folder, a pattern, or -")
-    parser.add_argument("--top", type=positive, metavar="K", help="the K likeliest classes with their probabilities")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
-    parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")
-    parser.add_argument("--batch-size", type=positive, metavar="N", default=64, help="images at a time [64]")
-    found = parser.parse_args(argv)
     run_must_exist(found.run)
     from olhar import predict as room
     from olhar import run, terminal
@@ -126,11 +95,8 @@ def predict(argv: Sequence[str]) -> int:
     return 1 if unreadable else 0
 
 
-def report(argv: Sequence[str]) -> int:
-    """Make the report again: one HTML file that opens without a network."""
-    parser = Usage("report", "RUN", report.__doc__)
-    add_run(parser)
-    found = parser.parse_args(argv)
+def report(found: Namespace) -> int:
+    """Write the report again: one HTML file that opens without a network."""
     run_must_exist(found.run)
     from olhar import run
 
@@ -138,25 +104,91 @@ def report(argv: Sequence[str]) -> int:
     return 0
 
 
-def models(argv: Sequence[str]) -> int:
+def models(found: Namespace) -> int:
     """List the architectures that `--model` takes."""
-    parser = Usage("models", "", models.__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    found = parser.parse_args(argv)
     from olhar import terminal
     from olhar.models import describe
 
-    terminal.show_models(describe(), found.json)
-    return 0
+    return terminal.show_models(describe(), found.json)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {
-    verb.__name__: verb for verb in (check, train, resume, evaluate, predict, report, models)
+def check_options(parser: Usage) -> None:
+    """What may follow `olhar check`."""
+    parser.add_argument("data", metavar="DATA", help=DATA)
+    parser.add_argument("--full", action="store_true", help="read every byte, look for near duplicates too")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_settings(parser, [f"data.{name}" for name in RECOGNITION])
+
+
+def train_options(parser: Usage) -> None:
+    """What may follow `olhar train`."""
+    parser.add_argument("data", metavar="DATA", help=DATA)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
+    parser.add_argument("--run", metavar="DIR", help="the run folder to make [runs/NAME-1, -2, ...]")
+    add_settings(parser)
+
+
+def resume_options(parser: Usage) -> None:
+    """What may follow `olhar resume`."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
+    parser.add_argument("--verify", action="store_true", help="show that resuming changes nothing, and stop")
+
+
+def evaluate_options(parser: Usage) -> None:
+    """What may follow `olhar evaluate`."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("data", metavar="DATA", help=DATA)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    split = choice(("train", "val", "test"))
+    parser.add_argument("--split", metavar="NAME", type=split, help="train, val or test [test, else val]")
+
+
+def predict_options(parser: Usage) -> None:
+    """What may follow `olhar predict`."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("inputs", metavar="IMAGE", nargs="+", help="a file, a folder, a pattern, or -")
+    parser.add_argument("--batch-size", type=positive, metavar="N", default=64, help="images at a time [64]")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
+    parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")
+    parser.add_argument("--top", type=positive, metavar="K", help="the K likeliest classes with their probabilities")
+
+
+def report_options(parser: Usage) -> None:
+    """What may follow `olhar report`."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+
+
+def models_options(parser: Usage) -> None:
+    """What may follow `olhar models`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+class Verb(NamedTuple):
+    """One command: what it does, what follows it, and its options."""
+
+    act: Callable[[Namespace], int]
+    arguments: str
+    options: Callable[[Usage], None]
+
+
+VERBS = {
+    "check": Verb(check, "DATA", check_options),
+    "train": Verb(train, "DATA", train_options),
+    "resume": Verb(resume, "RUN", resume_options),
+    "evaluate": Verb(evaluate, "RUN DATA", evaluate_options),
+    "predict": Verb(predict, "RUN IMAGE...", predict_options),
+    "report": Verb(report, "RUN", report_options),
+    "models": Verb(models, "", models_options),
 }
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run folder, made by `olhar train`")
+def parser(verb: str) -> Usage:
+    """The parser of one verb: made when it is typed, so that no other's options cost time."""
+    made = Usage(verb, VERBS[verb].arguments, VERBS[verb].act.__doc__)
+    VERBS[verb].options(made)
+    return made
 
 
 def must_exist(data: str) -> None:
@@ -168,6 +200,7 @@ def must_exist(data: str) -> None:
 
 
 def run_must_exist(folder: str) -> None:
+    """The same for a run folder."""
     path = Path(folder)
     if not path.exists():
         raise UserError(f"There is no run '{folder}': {nearest_path(path)}")
@@ -182,17 +215,9 @@ def teller(to_stderr: bool) -> Callable[[str], None]:
     return lambda text: print(text, file=sys.stderr if to_stderr else sys.stdout, flush=True)
 
 
-def show_result(finished: Any, as_json: bool) -> int:
-    """What a finished run came to, and what to do with it."""
-    from olhar import terminal
-
-    terminal.show_result(finished, as_json)
-    return 0
-
-
 def overview() -> str:
     """The text of `olhar --help`."""
-    lines = [f"  {name:10} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items()]
+    lines = [f"  {name:10} {verb.act.__doc__}" for name, verb in VERBS.items()]
     return "\n".join(
         [
             "usage: olhar COMMAND ...",
@@ -223,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("`olhar --help` shows every command.", file=sys.stderr)
         return 2
     try:
-        return VERBS[words[0]](words[1:])
+        return VERBS[words[0]].act(parser(words[0]).parse_args(words[1:]))
     except UserError as mistake:
         print(mistake, file=sys.stderr)
         return 1

@@ -15,6 +15,8 @@ from olhar.errors import UserError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
+    """Which images, how they are read and prepared."""
+
     task: str | None = None
     """What to learn: classify or regress. None: recognised from the folder."""
     image_size: int | None = None
@@ -47,6 +49,8 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
+    """The network and the weights it starts from."""
+
     name: str | None = None
     """An architecture of `olhar models`, or timm:NAME. None: from the data and the time."""
     weights: str | None = None
@@ -57,6 +61,8 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
+    """The likelihood whose negative logarithm is made smaller."""
+
     label_smoothing: float | None = None
     """ε of Eq 1.18's soft targets: the true class gets 1 - ε + ε/K."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -67,12 +73,16 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
+    """How a gradient becomes a step, and how large."""
+
     name: Literal["auto", "sgd", "adamw"] = "auto"
+    """How a gradient becomes a step: SGD with Nesterov momentum, or AdamW. auto: from the model."""
     lr: float | None = None
     """Peak learning rate."""
     weight_decay: float | None = None
     """Decay of weights only, never of biases and norms (Eq 1.60-1.63; see theory of λ and weight_decay)."""
     momentum: float = 0.9
+    """Share of the last step that SGD takes again."""
     schedule: Literal["cosine", "linear", "polynomial", "constant"] = "cosine"
     """Shape of the learning rate after warm-up."""
     warmup: float = 0.1
@@ -87,6 +97,8 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
+    """How long, in what portions, on what."""
+
     epochs: int | None = None
     """Passes over the training data."""
     budget: str | None = None
@@ -94,9 +106,11 @@ class TrainConfig:
     batch_size: int | None = None
     """Images a gradient step, over all processes."""
     seed: int = 0
+    """Where all chance comes from: the same seed gives the same run."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the heavy operations. auto: the fastest on this machine, measured."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Order of the numbers of an image in memory. auto: the faster one on this machine, measured."""
     patience: int | None = None
     """Stop after this many evaluations without a better one. None: no early stopping."""
     checkpoint_seconds: float = 30.0
@@ -104,7 +118,9 @@ class TrainConfig:
     evaluations: int = 20
     """Evaluations on the validation split over the run, at most one an epoch."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute. auto: a GPU where there is one."""
     tensorboard: bool = False
+    """Write TensorBoard's event files too (needs the extra)."""
 
 
 @dataclass(frozen=True, kw_only=True)

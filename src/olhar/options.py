@@ -123,13 +123,12 @@ def documentation() -> dict[str, str]:
     return result
 
 
-def add_settings(parser: argparse.ArgumentParser, sections: Sequence[str] = config.SECTIONS) -> None:
-    """Give `parser` an option for every setting of `sections`, short names first."""
+def add_settings(parser: argparse.ArgumentParser, keys: Sequence[str] = tuple(config.all_settings())) -> None:
+    """Give `parser` an option for each of the settings `keys`, those with a short name first."""
     plain = parser.add_argument_group("settings")
     either = plain.add_mutually_exclusive_group()
-    groups = {s: parser.add_argument_group(f"further settings of {s}") for s in sections}
-    ordered = [*SHORT, *(key for key in config.all_settings() if key not in SHORT)]
-    for key in (key for key in ordered if key.partition(".")[0] in sections):
+    groups = {s: parser.add_argument_group(f"further settings of {s}") for s in config.SECTIONS}
+    for key in [*(key for key in SHORT if key in keys), *(key for key in keys if key not in SHORT)]:
         section, _, name = key.partition(".")
         part = type(getattr(config.Config(), section))
         default = getattr(part(), name)
@@ -152,7 +151,7 @@ def changes(found: argparse.Namespace) -> dict[str, Any]:
 
 def _help(key: str, default: Any) -> str:
     shown = "" if default in (None, (), {}, False) else f" [{default}]"
-    return (documentation().get(key, "") + shown).replace("%", "%%")
+    return (documentation().get(key, "").replace("None: ", "Left out: ") + shown).replace("%", "%%")
 
 
 def _reading(key: str, hint: Any) -> dict[str, Any]:
@@ -163,7 +162,7 @@ def _reading(key: str, hint: Any) -> dict[str, Any]:
     if key == "data.download":
         return {"action": "store_true"}
     if get_origin(base) is Literal:
-        return {"type": functools.partial(choice, get_args(base)), "metavar": "{" + ",".join(get_args(base)) + "}"}
+        return {"type": choice(get_args(base)), "metavar": "{" + ",".join(get_args(base)) + "}"}
     if get_origin(base) is tuple:
         return {"action": "extend", "type": lambda text: tuple(text.split(",")), "metavar": "CODE"}
     if get_origin(base) is dict:
@@ -177,19 +176,26 @@ def _reading(key: str, hint: Any) -> dict[str, Any]:
     return {"type": functools.partial(none_or, reader) if optional else reader, "metavar": metavar}
 
 
-def choice(allowed: Sequence[str], text: str) -> str:
-    if text in allowed:
-        return text
-    raise argparse.ArgumentTypeError(f"'{text}' is not one of {', '.join(allowed)}")
+def choice(allowed: Sequence[str]) -> Callable[[str], str]:
+    """A reader of one of a few words."""
+
+    def read(text: str) -> str:
+        if text in allowed:
+            return text
+        raise argparse.ArgumentTypeError(f"'{text}' is not one of {', '.join(allowed)}")
+
+    return read
 
 
 def yes_or_no(text: str) -> bool:
+    """`yes` and `no`, and other words for them."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     raise argparse.ArgumentTypeError(f"'{text}' is neither yes nor no")
 
 
 def whole(text: str) -> int:
+    """A whole number."""
     try:
         return int(text)
     except ValueError:
@@ -197,12 +203,14 @@ def whole(text: str) -> int:
 
 
 def positive(text: str) -> int:
+    """A whole number, 1 or more."""
     if whole(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not 1 or more")
     return int(text)
 
 
 def real(text: str) -> float:
+    """A number."""
     try:
         return float(text)
     except ValueError:
@@ -210,6 +218,7 @@ def real(text: str) -> float:
 
 
 def duration(text: str) -> str:
+    """A duration, kept as it was written: `10min`."""
     try:
         config.parse_duration(text)
     except UserError as mistake:

@@ -80,6 +80,7 @@ def expand(inputs: Sequence[str | Path], folder: Path) -> list[Path]:
 
 
 def expand_one(text: str, folder: Path) -> Iterable[Path]:
+    """The image files one input stands for."""
     if text == STDIN:
         return from_stdin(sys.stdin.buffer.read(), folder)
     if "://" in text:

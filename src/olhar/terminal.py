@@ -84,17 +84,18 @@ def show_metrics(values: dict[str, float], title: str = "") -> None:
     show_table(["metric", "value"], [(name.replace("_", " "), value) for name, value in values.items()], title)
 
 
-def show_models(rows: Sequence[Any], as_json: bool) -> None:
+def show_models(rows: Sequence[Any], as_json: bool) -> int:
     """The architectures: a `Row` of `olhar.models.describe()` a line."""
     if as_json:
         print_json([row._asdict() for row in rows])
-        return
+        return 0
     show_table(
         ["model", "parameters", "figure", "what it is"],
         [(row.name, row.parameters, row.figure, row.summary) for row in rows],
     )
     print("\nParameters with 1000 classes on 224 x 224 colour images; figures are those of the notes.")
     print("Also timm:NAME, any encoder of timm, where it is installed.")
+    return 0
 
 
 def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
