@@ -37,7 +37,7 @@ def check(found: Namespace) -> int:
     from olhar import run, terminal
 
     result = run.check(found.data, config, "full" if found.full else "quick")
-    return terminal.show_check(result, config, found.json)
+    return terminal.show_check(result, config.data.allow, found.json)
 
 
 def train(found: Namespace) -> int:

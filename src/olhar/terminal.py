@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -11,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-COLOURS = {"repaired": "green", "warning": "yellow", "refused": "bold red"}
+MODES = {"L": "grey", "RGB": "in colour", "RGBA": "in colour with alpha", "P": "with a palette"}  # as Pillow names them
+LEVELS = ("refused", "warning", "repaired")
+COLOURS = {"repaired": "green", "warning": "yellow", "refused": "bold red", "allowed": "dim"}
 
 
 def show_help(text: str) -> None:
@@ -115,3 +118,76 @@ def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
         lines = header + [[cell(value) for value in row.values()] for row in block]
         widths = fitting(lines, widths)
         print("\n".join(aligned(lines, [False] * len(widths), widths)))
+
+
+def show_check(found: Any, allow: Sequence[str], as_json: bool) -> int:
+    """What `olhar check` found: a `CheckReport`. Returns 1 where a finding that is not allowed stops a training."""
+    collection, report = found.collection, found.report
+    stopped = any(f.level == "refused" and f.code not in allow for f in report.findings)
+    if as_json:
+        print_json(check_document(found) | {"ready": not stopped})
+        return int(stopped)
+    say(collection.explanation, "bold")
+    for note in collection.notes:
+        say(note)
+    print()
+    show_counts(collection)
+    (h, w), (h0, w0), (h1, w1) = report.sizes.median, report.sizes.smallest, report.sizes.largest
+    span = f"{w} x {h} px" if (h0, w0) == (h1, w1) else f"{w0} x {h0} to {w1} x {h1} px, {w} x {h} in the middle"
+    say(f"\nImages of {span}; {', '.join(f'{n:,} {MODES.get(mode, mode)}' for mode, n in report.modes.items())}.")
+    for finding in sorted(report.findings, key=lambda f: LEVELS.index(f.level)):
+        level = "allowed" if finding.code in allow else finding.level
+        say(f"\n{level}: {finding.code}", COLOURS.get(level, ""))
+        say(f"  {finding.message}\n  {finding.cure}")
+    say("\nNothing is wrong with them." if not report.findings else "")
+    say(f"Next: olhar train {collection.root}" if not stopped else "A training would stop here.", "bold")
+    return int(stopped)
+
+
+def say(text: str, style: str = "") -> None:
+    """A line, coloured where a person reads it."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(text, style=style, markup=False)
+    else:
+        print(text)
+
+
+def show_counts(collection: Any) -> None:
+    """Images a split, and where they have classes, a class."""
+    splits = [name for name in ("train", "val", "test") if collection.split(name)]
+    counts = class_counts(collection, splits)
+    rows = [("all images", *(len(collection.split(name)) for name in splits))]
+    classes = list(counts.items())
+    if len(classes) > 24:  # more do not fit a screen: the ends are what matters
+        classes.sort(key=lambda item: -item[1][0])
+        between = [sum(n) for n in zip(*(n for _, n in classes[10:-10]), strict=True)]
+        classes[10:-10] = [(f"({len(classes) - 20} classes between)", between)]
+    show_table(["class" if counts else "", *splits], [*rows, *((name, *n) for name, n in classes)])
+
+
+def class_counts(collection: Any, splits: Sequence[str]) -> dict[str, list[int]]:
+    """Images of each class in each split."""
+    counts = {name: [0] * len(splits) for name in collection.class_names}
+    for column, split in enumerate(splits):
+        for record in collection.split(split):
+            for k in record.labels if record.labels is not None else (record.label,):
+                if k is not None:
+                    counts[collection.class_names[k]][column] += 1
+    return counts
+
+
+def check_document(found: Any) -> dict[str, Any]:
+    """What `olhar check --json` prints."""
+    collection, report = found.collection, found.report
+    splits = [name for name in ("train", "val", "test") if collection.split(name)]
+    return {
+        "data": collection.root,
+        "format": collection.format,
+        "task": collection.task,
+        "explanation": collection.explanation,
+        "notes": list(collection.notes),
+        "splits": {name: len(collection.split(name)) for name in splits},
+        "classes": {name: dict(zip(splits, n, strict=True)) for name, n in class_counts(collection, splits).items()},
+        "image_sizes": asdict(report.sizes),
+        "findings": [asdict(finding) for finding in report.findings],
+    }
