@@ -5,6 +5,7 @@ was mistyped; 130, interrupted. Only what an answer needs is imported: help and 
 """
 
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,12 +43,12 @@ def check(found: Namespace) -> int:
 
 def train(found: Namespace) -> int:
     """Train a model on a folder or table of images; the task is recognised and every choice is explained."""
+    started = time.monotonic()  # a budget counts from the command: importing torch takes its share of it
     config = Config().with_changes(changes(found))
     must_exist(found.data)
     from olhar import run, terminal
 
-    finished = run.train(found.data, run=found.run, config=config, log=teller(found.json))
-    return terminal.show_result(finished, found.json)
+    return terminal.show_result(run.train(found.data, run=found.run, config=config, started=started), found.json)
 
 
 def resume(found: Namespace) -> int:
@@ -55,7 +56,8 @@ def resume(found: Namespace) -> int:
     run_must_exist(found.run)
     from olhar import run, terminal
 
-    return terminal.show_result(run.resume(found.run, verify=found.verify), found.json)
+    resumed = run.resume(found.run, verify=found.verify)
+    return 0 if found.verify else terminal.show_result(resumed, found.json)
 
 
 def evaluate(found: Namespace) -> int:
@@ -208,11 +210,6 @@ def run_must_exist(folder: str) -> None:
         inside = sorted(p.parent.name for p in path.glob("*/run.json")) if path.is_dir() else []
         hint = f"the runs inside it are {', '.join(inside[:6])}" if inside else "a run is made by `olhar train DATA`"
         raise UserError(f"'{folder}' is not a run folder (it has no run.json): {hint}.")
-
-
-def teller(to_stderr: bool) -> Callable[[str], None]:
-    """Where a run tells what it does: standard output belongs to the result when a script reads it."""
-    return lambda text: print(text, file=sys.stderr if to_stderr else sys.stdout, flush=True)
 
 
 def overview() -> str:

@@ -1,6 +1,7 @@
 """What the command line shows: coloured tables for a person, plain aligned text for a pipe, JSON for a script."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -85,6 +86,28 @@ def cell(value: Any) -> str:
 def show_metrics(values: dict[str, float], title: str = "") -> None:
     """Metrics by name, one a line."""
     show_table(["metric", "value"], [(name.replace("_", " "), value) for name, value in values.items()], title)
+
+
+def show_result(run: Any, as_json: bool) -> int:
+    """What a finished `Run` came to, and what to do with it; of several processes one speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return 0
+    report = run.path / "report.html"
+    if as_json:
+        print_json({"run": str(run.path), "report": str(report), **run.result})
+        return 0
+    splits = {"validation": run.result.get("val"), "test": run.result.get("test")}
+    splits = {name: values for name, values in splits.items() if values}
+    names = dict.fromkeys(name for values in splits.values() for name in values)
+    print()
+    show_table(
+        ["metric", *splits],
+        [(name.replace("_", " "), *(values.get(name) for values in splits.values())) for name in names],
+    )
+    say(f"\nThe weights are those of epoch {run.result['best_epoch']:.0f}, the best on validation.")
+    say(f"See what it learnt   {report}")
+    say(f"Ask it               olhar predict {run.path} PHOTO")
+    return 0
 
 
 def show_models(rows: Sequence[Any], as_json: bool) -> int:
