@@ -1,0 +1,34 @@
+"""The panels of the report, in their order on the page. A new one is one function and one line below."""
+
+from collections.abc import Callable
+
+from olhar.report.panels.calibration import calibration_panel
+from olhar.report.panels.classes import classes_panel, labels_panel
+from olhar.report.panels.confusion import confusion_panel
+from olhar.report.panels.curves import curves_panel
+from olhar.report.panels.data import data_panel
+from olhar.report.panels.headline import headline_panel
+from olhar.report.panels.messages import messages_panel
+from olhar.report.panels.network import network_panel
+from olhar.report.panels.pictures import examples_panel, mistakes_panel
+from olhar.report.panels.regression import errors_panel, regression_panel
+from olhar.report.panels.reproduce import reproduce_panel
+from olhar.report.story import Panel, Story
+
+# A panel that has nothing to say of a run returns None.
+PANELS: tuple[Callable[[Story], Panel | None], ...] = (
+    headline_panel,
+    messages_panel,
+    data_panel,
+    curves_panel,
+    confusion_panel,
+    classes_panel,
+    labels_panel,
+    regression_panel,
+    mistakes_panel,
+    errors_panel,
+    examples_panel,
+    calibration_panel,
+    network_panel,
+    reproduce_panel,
+)

@@ -1,0 +1,18 @@
+"""What the run had to say while it trained: its sentinels."""
+
+from olhar.report.parts import part
+from olhar.report.story import Panel, Story
+
+
+def messages_panel(story: Story) -> Panel | None:
+    if not story.events:
+        return None
+    notes = [
+        ("warning", event.get("name", "").replace("_", " ").capitalize(), event.get("message", ""), f"Step {event.get('step', 0):,}.")
+        for event in story.events
+    ]  # fmt: skip
+    reading = (
+        "Sentences said while the model trained, each once, when its numbers looked like a known trouble. "
+        "They name the likely cause and what to try; a good result may still follow one."
+    )
+    return Panel("messages", "Messages", reading, part("notes", notes))
