@@ -1,0 +1,251 @@
+"""Records -> batches, read ahead by threads, in an order that depends on the seed and the epoch alone.
+
+Threads and not processes: decoding and resizing release Python's lock, nothing needs to be pickled, no program
+needs a `__main__` guard, and the cache of decoded images is shared by all.
+
+Shapes: N batch, C channels, H W space, K classes.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from olhar.data.cache import NoCache
+from olhar.data.sample import Batch, Record, Sample
+from olhar.data.transforms import Augment, Mix, uniform
+from olhar.errors import UserError
+
+AHEAD = 4  # batches prepared before they are asked for: enough to smooth out slow files
+PIECES = 4  # tasks a thread and batch: few enough to cost nothing, enough to keep all threads busy at the end
+
+
+class Read(Protocol):
+    """Record -> Sample. Where the cache has the image it is given, and need not be decoded."""
+
+    def __call__(self, record: Record, image: Tensor | None = None) -> Sample: ...
+
+    def annotate(self, record: Record) -> Sample:
+        """The sample without its image."""
+        ...
+
+
+class Loader:
+    """Batches of one split, for one process of several.
+
+    Args:
+        records: the examples of the split.
+        read: Record -> Sample, called in several threads.
+        batch_size: N over all processes; a multiple of `world`.
+        seed: of the order and, in `augment` and `mix`, of every random change.
+        shuffle: for training: another order each epoch, and the rest that fills no batch is left out (unless
+            it is all there is). Otherwise the stored order, every sample exactly once over all processes.
+        augment, mix: random changes of samples, and of pairs of them.
+        workers: threads that read; None: one a core.
+        cache: keeps decoded images.
+        rank, world: this process, and how many there are. Together they see the batches one process would see.
+
+    Attributes:
+        unreadable: id -> sentence, for every image that could not be read and was left out; in training its
+            successor in the data takes its place, so that batches keep their size.
+        wait_seconds: time the consumer has waited for batches so far.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        read: Read,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        augment: Augment | None = None,
+        mix: Mix | None = None,
+        workers: int | None = None,
+        cache: NoCache | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        assert batch_size % world == 0, f"a batch of {batch_size} cannot be shared evenly by {world} processes"
+        if shuffle and len(records) < world:
+            raise UserError(f"{len(records)} training images are fewer than {world} processes: use fewer processes.")
+        self.records = list(records)
+        self.read, self.augment, self.mix = read, augment, mix
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self.per_image = augment is not None and augment.per_image
+        self.workers = workers or os.cpu_count() or 1
+        self.cache = cache or NoCache()
+        self.rank, self.world = rank, world
+        self.bad = np.zeros(len(self.records), bool)
+        self.unreadable: dict[str, str] = {}
+        self.wait_seconds = 0.0
+
+    def __len__(self) -> int:
+        """Batches an epoch gives to each process."""
+        count, size = len(self.records), self.batch_size
+        return max(1, count // size) if self.shuffle else -(-count // size)
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from number `skip` on: the same ones, however many threads read them.
+
+        Leaving the iterator early stops its threads.
+        Raises UserError when more than half of the images are unreadable.
+        """
+        order = self.order(epoch)
+        numbers = iter(range(skip, len(self)))
+        initializer = one_core, (torch.get_num_threads(),)
+        reading = ThreadPoolExecutor(self.workers, "olhar-read", *initializer)
+        joining = ThreadPoolExecutor(1, "olhar-join", *initializer)
+        ahead: deque[Future[Batch | None]] = deque()
+        try:
+            for number in islice(numbers, AHEAD):
+                ahead.append(self.submit(reading, joining, order, epoch, number))
+            while ahead:
+                start = time.perf_counter()
+                batch = ahead.popleft().result()
+                self.wait_seconds += time.perf_counter() - start
+                for number in islice(numbers, 1):
+                    ahead.append(self.submit(reading, joining, order, epoch, number))
+                if batch is not None:
+                    yield batch
+        finally:
+            joining.shutdown(wait=False, cancel_futures=True)
+            reading.shutdown(cancel_futures=True)
+            joining.shutdown()
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the records as the epoch shows them, over all processes."""
+        count = len(self.records)
+        if not self.shuffle:
+            return np.arange(count)
+        return np.argsort(uniform(self.seed, epoch, np.arange(count), 1)[:, 0], kind="stable")
+
+    def share(self, order: np.ndarray, number: int) -> np.ndarray:
+        """Indices of this process's part of batch `number`; for mixing, also of the sample before it."""
+        batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+        if self.shuffle:
+            batch = batch[: len(batch) // self.world * self.world]  # equal shares, so gradients average rightly
+        bounds = np.linspace(0, len(batch), self.world + 1).astype(int)
+        start, stop = bounds[self.rank : self.rank + 2]
+        return batch[np.arange(start - 1, stop)] if self.mix else batch[start:stop]
+
+    def submit(
+        self, reading: ThreadPoolExecutor, joining: ThreadPoolExecutor, order: np.ndarray, epoch: int, number: int
+    ) -> Future[Batch | None]:
+        """Start the work on one batch."""
+        indices = self.readable(self.share(order, number))
+        missing = indices if self.per_image else indices[~self.cache.holds(indices)]
+        pieces = np.array_split(missing, PIECES * self.workers)
+        parts = [reading.submit(self.load, piece, epoch) for piece in pieces if len(piece)]
+        return joining.submit(self.join, indices, parts, epoch, number)
+
+    def join(
+        self, indices: np.ndarray, parts: list[Future[list[tuple[int, Sample]]]], epoch: int, number: int
+    ) -> Batch | None:
+        """A batch, once what was missing of it has been read; None where no image of it could be."""
+        pairs = [pair for part in parts for pair in part.result()]
+        shown = self.readable(indices)
+        if not len(shown):
+            return None
+        if not self.per_image and self.cache.holds(shown).all():  # one copy, instead of one an image
+            batch = collate([self.read.annotate(self.records[index]) for index in shown.tolist()])
+            batch["image"] = self.cache.gather(shown)
+        else:
+            if len(pairs) < len(shown):  # the cache took some of them and then was full
+                pairs = self.load(shown, epoch)
+            batch = collate([sample for _, sample in pairs])
+        if not self.per_image and self.augment:
+            batch["image"] = self.augment.batch(batch["image"], shown, epoch)
+        return self.mix(batch, epoch, number) if self.mix else batch
+
+    def load(self, indices: np.ndarray, epoch: int) -> list[tuple[int, Sample]]:
+        """The samples at `indices`, each with the index it really has: that of its successor if unreadable."""
+        pairs = []
+        for wanted in indices.tolist():
+            for index in self.candidates(wanted):
+                try:
+                    sample = self.fetch(index)
+                except UserError as error:
+                    self.leave_out(index, error)
+                    continue
+                if self.per_image and self.augment:
+                    sample = self.augment.sample(sample, index, epoch)
+                pairs.append((index, sample))
+                break
+        return pairs
+
+    def fetch(self, index: int) -> Sample:
+        """One sample, its image from the cache if it is there, and there from now on."""
+        kept = self.cache.get(index)
+        sample = self.read(self.records[index], kept)
+        if kept is None:
+            self.cache.put(index, sample["image"])
+        return sample
+
+    def candidates(self, index: int) -> Iterator[int]:
+        """`index`, and in training all after it: the first that can be read is shown."""
+        count = len(self.records)
+        for step in range(count if self.shuffle else 1):
+            if not self.bad[(index + step) % count]:
+                yield (index + step) % count
+
+    def readable(self, indices: np.ndarray) -> np.ndarray:
+        """`indices` with what `load` would put in the place of those known to be unreadable."""
+        if not self.bad[indices].any():
+            return indices
+        shown = (next(self.candidates(index), None) for index in indices.tolist())
+        return np.array([index for index in shown if index is not None], np.int64)
+
+    def leave_out(self, index: int, error: UserError) -> None:
+        """Note an unreadable image; more than half of them are no accident."""
+        self.bad[index] = True
+        self.unreadable[self.records[index].id] = str(error)
+        if 2 * len(self.unreadable) > len(self.records):
+            raise UserError(f"More than half of the {len(self.records)} images cannot be read. The last: {error}")
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples side by side: images, masks and labels stacked, boxes and texts as lists."""
+    batch: Batch = {"id": [sample["id"] for sample in samples]}
+    for key in samples[0].keys() - {"id"}:
+        values = [sample[key] for sample in samples]
+        batch[key] = STACK.get(key, torch.stack)(values)
+    return batch
+
+
+def stack_images(images: Sequence[UInt8[Tensor, "C H W"]]) -> UInt8[Tensor, "N C H W"]:
+    """One channels_last tensor, the format convolutions are fastest in."""
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+
+
+# how the values of a key become one; torch.stack where nothing else is said
+STACK: dict[str, Callable[[list], Any]] = {
+    "image": stack_images,
+    "clean": stack_images,
+    "label": torch.tensor,
+    "target": torch.tensor,
+    "boxes": list,
+    "box_labels": list,
+    "text": list,
+}
+
+
+def one_core(threads: int) -> None:
+    """Called at the start of a thread: its torch operations use one core, since its neighbours use the others.
+
+    torch also takes this number for threads that start later; a thread that ends at once sets that back to
+    `threads`.
+    """
+    torch.set_num_threads(1)
+    other = threading.Thread(target=torch.set_num_threads, args=(threads,))
+    other.start()
+    other.join()

@@ -1,0 +1,340 @@
+"""What is kept of an image (Resize), and how training images are varied (Augment, Mix).
+
+Every random number of a sample is a function of (seed, epoch, its index in the data) alone, so the result does
+not depend on threads, processes, the batch a sample falls into, or on stopping and resuming; torch's own
+generator is never touched.
+
+Shapes: N batch, C channels, H W space, K classes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torchvision.transforms.v2.functional as F
+from jaxtyping import UInt8
+from torch import Tensor
+
+from olhar.data.decode import decode
+from olhar.data.sample import Batch, Record, Sample
+from olhar.ops import image as ops
+
+TINY, SMALL = 16, 64  # largest sides, in pixels, of digit-like and CIFAR-like images
+ENOUGH = 100_000  # training images beyond which tiny images vary enough by themselves
+
+
+def uniform(seed: int, epoch: int, index: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    """`count` numbers in [0, 1) for each index, float64 [N, count]: always the same for the same arguments.
+
+    A counter-based generator: the counters are hashed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014),
+    so any row can be drawn alone, and NumPy's releases cannot change it.
+    """
+    state = mix64(mix64(np.array([seed], np.uint64)) ^ np.uint64(epoch))
+    rows = mix64(state ^ np.asarray(index, np.uint64))
+    bits = mix64(rows[:, None] ^ np.arange(1, count + 1, dtype=np.uint64))
+    return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def mix64(x: np.ndarray) -> np.ndarray:
+    """A bijection of 64-bit integers in which every input bit changes about half of the output bits."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Which part of an image is kept, and at which size: never random, hence cached.
+
+    The shorter side becomes `side` pixels. `square` keeps the central `side` x `side`, which is all of a square
+    image; otherwise all is kept, of panoramas the central 16:9.
+    """
+
+    side: int
+    square: bool = True
+    channels: int = 3
+    LONGEST: ClassVar[float] = 16 / 9  # longer side over shorter: the widest common camera format
+
+    def __call__(self, image: UInt8[Tensor, "C H W"]) -> UInt8[Tensor, "C h w"]:
+        h, w = image.shape[1:]
+        shorter = min(h, w)
+        limit = shorter if self.square else round(shorter * self.LONGEST)
+        # cut before resizing: a strip of 1 x 10000 pixels would otherwise become enormous
+        if max(h, w) > limit:
+            image = F.center_crop(image, [min(h, limit), min(w, limit)])
+        h, w = (round(self.side * n / shorter) for n in image.shape[1:])
+        return image if (h, w) == image.shape[1:] else F.resize(image, [h, w], antialias=True)
+
+    @property
+    def largest(self) -> tuple[int, int, int]:
+        """The shape [H, W, C] of the largest image this makes."""
+        longer = self.side if self.square else round(self.side * self.LONGEST) + 1
+        return self.side, longer, self.channels
+
+    def describe(self) -> str:
+        kept = f", the central {self.side} x {self.side} px kept" if self.square else ""
+        return f"the shorter side is resized to {self.side} px{kept}"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Record -> Sample: decodes and resizes the image, unless it is given, and adds what the record says of it.
+
+    num_classes: K, where records carry several labels, to write them as K zeros and ones.
+    """
+
+    resize: Resize
+    num_classes: int = 0
+
+    def __call__(self, record: Record, image: Tensor | None = None) -> Sample:
+        if image is None:
+            image = self.resize(decode(record.image, side=self.resize.side, channels=self.resize.channels))
+        sample = self.annotate(record)
+        sample["image"] = image
+        return sample
+
+    def annotate(self, record: Record) -> Sample:
+        """The sample without its image."""
+        sample: Sample = {"id": record.id}
+        if record.label is not None:
+            sample["label"] = record.label
+        if record.labels is not None:
+            sample["labels"] = torch.zeros(self.num_classes)
+            sample["labels"][list(record.labels)] = 1.0
+        if record.target is not None:
+            sample["target"] = record.target
+        if record.text is not None:
+            sample["text"] = record.text
+        return sample
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How files become what the model sees: the facts that prediction needs, and the augmentation of training.
+
+    Evaluation keeps the largest central square: `natural` shows at least 0.35 of the area, so objects look on
+    average as large as in that square and no tighter crop is needed (Touvron et al. 2019, arXiv:1906.06423).
+    """
+
+    image_size: int
+    channels: int = 3
+    augment: str = "none"
+    num_classes: int = 0
+
+    @property
+    def read(self) -> Reader:
+        """For evaluation and prediction: squares of `image_size`."""
+        return Reader(Resize(self.image_size, square=True, channels=self.channels), self.num_classes)
+
+    @property
+    def train_read(self) -> Reader:
+        """For training: the same, but `natural` cuts out parts and keeps more, 8/7 as in the usual 256 -> 224."""
+        if self.augment != "natural":
+            return self.read
+        resize = Resize(round(self.image_size * 8 / 7), square=False, channels=self.channels)
+        return Reader(resize, self.num_classes)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes that keep the meaning of a training image; this base, called `none`, changes nothing.
+
+    A preset changes either one sample at a time (`per_image`, in the reading threads) or, where images are so
+    small that a Python call an image would cost more than the model, a whole batch of equal shapes at once.
+    """
+
+    image_size: int
+    flip: bool
+    seed: int
+    name: ClassVar[str] = "none"
+    per_image: ClassVar[bool] = False
+
+    def sample(self, sample: Sample, index: int, epoch: int) -> Sample:
+        """One sample; `index` is its place in the data."""
+        return sample
+
+    def batch(self, image: UInt8[Tensor, "N C H W"], index: Sequence[int], epoch: int) -> UInt8[Tensor, "N C H W"]:
+        """Images of equal shape; `index` holds their places in the data."""
+        return image
+
+    def flipped(self, draw: np.ndarray, epoch: int) -> np.ndarray:
+        """Whether each image is mirrored: at random in epoch 0, from then on the other way each time.
+
+        Seeing both ways equally often teaches more an epoch than a coin (Jordan 2024, arXiv:2404.00498). `draw`
+        must not depend on the epoch.
+        """
+        return ((draw < 0.5) ^ (epoch % 2 == 1)) & self.flip
+
+    def describe(self) -> str:
+        return "Training images are shown as they are"
+
+
+@dataclass(frozen=True)
+class Tiny(Augment):
+    """For images up to 16 px, such as digits: a pixel or two matter, and a mirrored 2 is no 2."""
+
+    name: ClassVar[str] = "tiny"
+    angle: float = 10.0  # degrees to either side: beyond 20 a 1 starts to read as a 7
+    zoom: float = 0.1
+    move: float = 0.1  # of the side: the pixel by which digits are off centre
+
+    def batch(self, image: UInt8[Tensor, "N C H W"], index: Sequence[int], epoch: int) -> UInt8[Tensor, "N C H W"]:
+        u = torch.from_numpy(uniform(self.seed, epoch, index, 4)).float().to(image.device) * 2 - 1
+        if self.flip:
+            still = torch.zeros(len(image), dtype=torch.int64, device=image.device)
+            flipped = torch.from_numpy(self.flipped(uniform(self.seed, 0, index, 5)[:, 4], epoch))
+            image = ops.flip_shift(image, flipped.to(image.device), still, still)
+        move = self.move * self.image_size
+        return ops.affine(
+            image, u[:, 0] * math.radians(self.angle), 1 + u[:, 1] * self.zoom, u[:, 2] * move, u[:, 3] * move
+        )
+
+    def describe(self) -> str:
+        return f"Training images are turned up to {self.angle:g} degrees, scaled and moved up to {self.zoom:.0%}" + (
+            " and mirrored left-right" if self.flip else ""
+        )
+
+
+@dataclass(frozen=True)
+class Small(Augment):
+    """For images up to 64 px, such as CIFAR's: mirrored, moved, and a patch hidden."""
+
+    name: ClassVar[str] = "small"
+    move: float = 1 / 8  # of the side: the 4 px of 32 by which CIFAR images are usually moved
+    patch: float = 1 / 4  # of the side: mild, since short trainings gain little from hiding more
+
+    def batch(self, image: UInt8[Tensor, "N C H W"], index: Sequence[int], epoch: int) -> UInt8[Tensor, "N C H W"]:
+        h, w = image.shape[2:]
+        flipped = self.flipped(uniform(self.seed, 0, index, 5)[:, 4], epoch)
+        u = uniform(self.seed, epoch, index, 4)
+        reach = round(self.move * self.image_size)
+        down, right = np.floor((2 * reach + 1) * u[:, :2]).astype(np.int64).T - reach
+        size = round(self.patch * self.image_size)
+        top, left = np.floor(u[:, 2:] * (h, w)).astype(np.int64).T - size // 2
+        moves = [torch.from_numpy(values).to(image.device) for values in (flipped, down, right)]
+        corners = [torch.from_numpy(values).to(image.device) for values in (top, left)]
+        # mid-grey is about what an image is on average, so the patch carries no signal of its own
+        return ops.cutout(ops.flip_shift(image, *moves), *corners, size, fill=128)
+
+    def describe(self) -> str:
+        reach, size = round(self.move * self.image_size), round(self.patch * self.image_size)
+        mirrored = "mirrored left-right, " if self.flip else ""
+        return f"Training images are {mirrored}moved up to {reach} px, and a patch of {size} x {size} px is hidden"
+
+
+@dataclass(frozen=True)
+class Natural(Augment):
+    """For photographs: a random part at a random size, mirrored, with other light and colour, a patch erased."""
+
+    name: ClassVar[str] = "natural"
+    per_image: ClassVar[bool] = True
+    area: float = 0.35  # least share of the image shown: 0.08, usual for 90 epochs, is too hard for short trainings
+    ratio: float = 4 / 3  # most that a crop is stretched
+    colour: float = 0.3  # brightness, contrast and saturation are multiplied by up to 1 ± this
+    erase: float = 0.25  # share of images with a patch erased (Zhong et al. 2017, arXiv:1708.04896)
+
+    def sample(self, sample: Sample, index: int, epoch: int) -> Sample:
+        u = uniform(self.seed, epoch, [index], 12)[0].tolist()
+        size = self.image_size
+        image = F.resized_crop(sample["image"], *self.crop(sample["image"].shape, u), [size, size], antialias=True)
+        if self.flipped(uniform(self.seed, 0, [index], 13)[:, 12], epoch)[0]:
+            image = F.horizontal_flip(image)
+        if self.colour:
+            image = self.jitter(image, u[4:7])
+        if u[7] < self.erase:
+            share, stretch = 0.02 + 0.18 * u[8], math.exp(math.log(2) * (2 * u[9] - 1))
+            h = min(size, round(size * math.sqrt(share * stretch)))
+            w = min(size, round(size * math.sqrt(share / stretch)))
+            top, left = int(u[10] * (size - h + 1)), int(u[11] * (size - w + 1))
+            image = F.erase(image, top, left, h, w, torch.tensor(128, dtype=torch.uint8))
+        return {**sample, "image": image}
+
+    def crop(self, shape: Sequence[int], u: Sequence[float]) -> tuple[int, int, int, int]:
+        """top, left, height, width of a part with a random area and ratio (Szegedy et al. 2015, arXiv:1409.4842)."""
+        h, w = shape[-2:]
+        area = h * w * (self.area + (1 - self.area) * u[0])
+        stretch = math.exp(math.log(self.ratio) * (2 * u[1] - 1))
+        crop_h = max(1, min(h, round(math.sqrt(area / stretch))))
+        crop_w = max(1, min(w, round(math.sqrt(area * stretch))))
+        return int(u[2] * (h - crop_h + 1)), int(u[3] * (w - crop_w + 1)), crop_h, crop_w
+
+    def jitter(self, image: UInt8[Tensor, "C H W"], u: Sequence[float]) -> UInt8[Tensor, "C H W"]:
+        brightness, contrast, saturation = (1 + self.colour * (2 * v - 1) for v in u)
+        image = F.adjust_contrast(F.adjust_brightness(image, brightness), contrast)
+        return F.adjust_saturation(image, saturation) if image.shape[0] == 3 else image
+
+    def describe(self) -> str:
+        mirrored = ", mirrored left-right" if self.flip else ""
+        return (
+            f"Of each training image a random part of {self.area:.0%} to 100% is shown{mirrored}, with light and "
+            f"colour changed by up to {self.colour:.0%} and a patch erased in {self.erase:.0%} of them"
+        )
+
+
+AUGMENTS: dict[str, type[Augment]] = {"none": Augment, "tiny": Tiny, "small": Small, "natural": Natural}
+
+
+def make_augment(name: str, image_size: int, flip: bool, seed: int) -> Augment:
+    """The preset `name` (a key of AUGMENTS) for images of `image_size` px."""
+    return AUGMENTS[name](image_size, flip, seed)
+
+
+def choose(image_size: int, n_train: int) -> tuple[str, str]:
+    """(preset, reason) for square images of `image_size` px and `n_train` of them."""
+    if image_size <= TINY and n_train > ENOUGH:
+        return "none", f"{n_train:,} images of {image_size} px vary enough by themselves"
+    if image_size <= TINY:
+        return "tiny", f"images of {image_size} px bear only small changes"
+    if image_size <= SMALL:
+        return "small", f"images of {image_size} px are moved, mirrored and partly hidden at almost no cost"
+    return "natural", f"images of {image_size} px bear cropping and changes of light"
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Each image mixed with the one before it in the batch, and its truth alike, by one λ a batch.
+
+    mixup: λ x + (1 - λ) x', λ ~ Beta(0.2, 0.2) (Zhang et al. 2017, arXiv:1710.09412). cutmix: a box of x' pasted
+    into x, its area 1 - λ, λ ~ Beta(1, 1) (Yun et al. 2019, arXiv:1905.04899). Labels become float [N, K].
+    """
+
+    name: str
+    num_classes: int
+    seed: int
+
+    def __call__(self, batch: Batch, epoch: int, number: int) -> Batch:
+        """Of N + 1 samples the last N, each mixed with its predecessor; `number` counts an epoch's batches."""
+        generator = np.random.default_rng([self.seed, epoch, number])
+        image, before = batch["image"][1:], batch["image"][:-1]
+        if self.name == "mixup":
+            share = float(generator.beta(0.2, 0.2))
+            mixed = torch.lerp(before.float(), image.float(), share).round().to(torch.uint8)
+        else:
+            share, (top, bottom, left, right) = self.box(generator, *image.shape[2:])
+            mixed = image.clone()
+            mixed[:, :, top:bottom, left:right] = before[:, :, top:bottom, left:right]
+        result: Batch = {"id": batch["id"][1:], "image": mixed}
+        if "label" in batch:
+            batch["label"] = torch.nn.functional.one_hot(batch["label"], self.num_classes).float()
+        for key in ("label", "labels", "target"):
+            if key in batch:
+                result[key] = share * batch[key][1:] + (1 - share) * batch[key][:-1]
+        return result
+
+    @staticmethod
+    def box(generator: np.random.Generator, h: int, w: int) -> tuple[float, tuple[int, int, int, int]]:
+        """The share of x that stays visible, and the box (top, bottom, left, right) that does not."""
+        half = math.sqrt(1 - generator.beta(1, 1)) / 2
+        y, x = generator.uniform(0, h), generator.uniform(0, w)
+        top, bottom = max(0, round(y - half * h)), min(h, round(y + half * h))
+        left, right = max(0, round(x - half * w)), min(w, round(x + half * w))
+        return 1 - (bottom - top) * (right - left) / (h * w), (top, bottom, left, right)
+
+
+def make_mix(name: str, num_classes: int, seed: int) -> Mix | None:
+    """`mixup` or `cutmix`; None for `none`."""
+    return None if name == "none" else Mix(name, num_classes, seed)
