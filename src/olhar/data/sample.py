@@ -18,7 +18,10 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @runtime_checkable
 class Source(Protocol):
-    """An image that is not a file of its own: drawn, or one row of an array."""
+    """An image that is not a file of its own: drawn, or one row of an array.
+
+    A frozen dataclass of plain values: its repr tells it from every other image, and goes into the fingerprint.
+    """
 
     def render(self) -> Tensor:
         """The image, uint8 [C, H, W]."""
@@ -115,13 +118,15 @@ class Collection:
         return [record for record in self.records if record.split == name]
 
     def fingerprint(self) -> str:
-        """16 hex digits over ids, splits, labels, sizes and times of the files: changes when the data do."""
+        """16 hex digits over ids, splits, labels, sizes and times of the files, sources: changes when the data do."""
         digest = hashlib.sha256(repr((self.format, self.task, self.class_names, self.multilabel)).encode())
         for r in self.records:
             digest.update(repr((r.id, r.split, r.label, r.labels, r.target, r.text)).encode())
             if isinstance(r.image, Path):
                 stat = r.image.stat()
                 digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+            else:
+                digest.update(repr(r.image).encode())
         return digest.hexdigest()[:16]
 
 
