@@ -242,9 +242,10 @@ STACK: dict[str, Callable[[list], Any]] = {
 def one_core(threads: int) -> None:
     """Called at the start of a thread: its torch operations use one core, since its neighbours use the others.
 
-    torch also takes this number for threads that start later; a thread that ends at once sets that back to
-    `threads`.
+    torch keeps this number for each thread, and another one for threads that have not asked yet: hence asking
+    first, and setting the other back to `threads` from a thread that ends at once.
     """
+    torch.get_num_threads()
     torch.set_num_threads(1)
     other = threading.Thread(target=torch.set_num_threads, args=(threads,))
     other.start()
