@@ -1,6 +1,7 @@
 """The network of Figure 2.3, with the numbers the notes print."""
 
 import torch
+
 from olhar.models import encoder
 from olhar.models.classifier import Classifier
 

@@ -1,6 +1,7 @@
 """The choice of an architecture by name, and the list of all."""
 
 import pytest
+
 from olhar.errors import UserError
 from olhar.models import MODELS, describe, encoder
 

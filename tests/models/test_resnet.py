@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+
 from olhar.models import encoder
 from olhar.models.classifier import Classifier
 
@@ -26,10 +27,10 @@ def test_same_parameters_as_torchvision(name):
 def test_same_outputs_as_torchvision(name):
     torch.manual_seed(0)
     theirs = getattr(torchvision.models, name)().train()
-    image = torch.randn(2, 3, 64, 64)
+    image = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         theirs(image)  # so that the running statistics are not 0 and 1
-    ours = Classifier(encoder(name, 3, (64, 64)), 1000)
+    ours = Classifier(encoder(name, 3, (32, 32)), 1000)
     ours.load_state_dict(prefixed(theirs.state_dict()))
     with torch.no_grad():
         expected, outputs = theirs.eval()(image), ours.eval()(image)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 # A network can drive its variance to 0 on examples it knows by heart; the squared error is divided by it, and
 # one new example then throws the weights away. e^-14 is a deviation of a thousandth of a standardised target.
-# The upper bound, a deviation of a thousand, keeps the variance finite in half precision.
+# At the other end, a deviation of a thousand, the mean learns no more: its gradient is divided by it too.
 LOG_VARIANCE_BOUNDS = (-14.0, 14.0)
 
 
