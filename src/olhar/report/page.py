@@ -10,7 +10,8 @@ from olhar.report.parts import style, templates
 from olhar.report.story import Images, read_story
 
 EYE = Markup(
-    '<svg viewBox="0 0 40 24" aria-hidden="true"><path d="M2 12C9 3 15 1.5 20 1.5S31 3 38 12C31 21 25 22.5 20 22.5S9 21 2 12Z" '
+    '<svg viewBox="0 0 40 24" aria-hidden="true">'
+    '<path d="M2 12C9 3 15 1.5 20 1.5S31 3 38 12C31 21 25 22.5 20 22.5S9 21 2 12Z" '
     'fill="none" stroke="currentColor" stroke-width="2.6"/><circle cx="20" cy="12" r="6.4" fill="currentColor"/>'
     '<circle cx="22.4" cy="9.6" r="2" fill="#fff"/></svg>'
 )

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from olhar.report.words import number
-
 Point = tuple[float, float]
 
 
@@ -85,8 +83,8 @@ class Plot:
         self,
         x_label: str,
         y_label: str,
-        x_format: Callable[[float], str] = number,
-        y_format: Callable[[float], str] = number,
+        x_format: Callable[[float], str] = "{:,.6g}".format,
+        y_format: Callable[[float], str] = "{:,.6g}".format,
         y_ticks: Sequence[float] | None = None,
     ) -> "Plot":
         """Horizontal grid lines with their numbers, numbers below, the names of the axes."""

@@ -12,7 +12,7 @@ def number(value: float | None, significant: int = 3) -> str:
     """Three significant digits, thousands apart: 0.0123, 12.3, 12,345."""
     if value is None or not math.isfinite(value):
         return "–" if value is None or math.isnan(value) else "∞"
-    if value == 0 or float(value).is_integer() and abs(value) < 1e6:
+    if abs(value) < 1e6 and float(value).is_integer():
         return f"{value:,.0f}"
     digits = significant - 1 - math.floor(math.log10(abs(value)))
     if digits > 6:

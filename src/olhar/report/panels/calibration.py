@@ -26,8 +26,8 @@ def calibration_panel(story: Story) -> Panel | None:
         ],
     )
     reading = (
-        "Of all answers given with 80%, 80% should be right: bars that end on the diagonal. Bars below it mean the "
-        "model is surer than it should be, bars above it that it is too modest."
+        "Of all answers given with 80%, 80% should be right: bars that end on the diagonal. Orange is what is missing "
+        "to it, where the model is surer than it should be; pale blue what passes it, where it is too modest."
     )
     return Panel("calibration", "Calibration", reading, join(charts, facts))
 
@@ -39,9 +39,9 @@ def reliability(measured: Calibration):
         title = f"{b.count:,} given {percent(b.confidence)}, {percent(b.accuracy)} right"
         inset = 0.06 * (b.high - b.low)
         x = (b.low + inset, b.high - inset)
-        plot.box(x, (0, b.accuracy), "fill", title)
         low, high = sorted((b.accuracy, b.confidence))
-        plot.box(x, (low, high), "gap", title)
+        plot.box(x, (0, low), "fill", title)
+        plot.box(x, (low, high), "under" if b.accuracy > b.confidence else "over", title)
     return plot.line((0, 1), (0, 1), "identity").svg()
 
 

@@ -22,7 +22,7 @@ def confusion_panel(story: Story) -> Panel | None:
     support = matrix.sum(1)
     pairs = most_confused(matrix, PAIRS)
     rows = [
-        [f"{story.classes[i]} → {story.classes[j]}", (n / support[i], f"{n:,}"), percent(n / support[i])]
+        [f"{story.classes[i]} → {story.classes[j]}", (n / pairs[0][2], f"{n:,}"), percent(n / support[i])]
         for i, j, n in pairs
     ]
     table = Markup("")
@@ -43,8 +43,9 @@ def confusion_panel(story: Story) -> Panel | None:
 def draw(matrix, classes: list[str]) -> Markup:
     """Cells shaded by their share of the row; the root makes rare mistakes visible."""
     k = len(classes)
-    margin = min(110.0, 14 + 5.6 * max(len(name) for name in classes)) if k else 0
-    cell = (560 - margin) / k
+    side = 440 if k <= WITH_NUMBERS else 560
+    margin = min(110.0, 14 + 5.6 * max(len(name) for name in classes))
+    cell = (side - margin) / k
     font = min(11.0, max(cell * 0.9, 5.5))
     limit = int(margin / (0.52 * font))
     parts: list[Markup] = []
@@ -57,31 +58,41 @@ def draw(matrix, classes: list[str]) -> Markup:
         parts.append(tag("text", cut(name, limit), x=x, y=margin - 6, transform=turn, style=style))
         total = matrix[i].sum()
         for j in range(k):
-            parts.append(
-                draw_cell(int(matrix[i, j]), int(total), margin + j * cell, margin + i * cell, cell, i == j, k)
-            )
+            corner = (margin + j * cell, margin + i * cell)
+            drawn = draw_cell(int(matrix[i, j]), int(total), corner, cell, i == j, k <= WITH_NUMBERS)
             if matrix[i, j]:
                 title = f"{name} → {classes[j]}: {matrix[i, j]:,} of {total:,}"
-                parts[-1] = tag("g", tag("title", title) + parts[-1])
-    return picture(560, 560, "Confusion matrix", Markup("").join(parts))
+                drawn = tag("g", tag("title", title) + drawn)
+            parts.append(drawn)
+    return picture(side, side, "Confusion matrix", Markup("").join(parts))
 
 
-def draw_cell(count: int, total: int, x: float, y: float, cell: float, right: bool, k: int) -> Markup:
+def draw_cell(
+    count: int, total: int, corner: tuple[float, float], cell: float, right: bool, with_number: bool
+) -> Markup:
+    x, y = corner
     square = {"x": x, "y": y, "width": cell, "height": cell}
     if not count:
         return tag("rect", **square, class_="cell empty")
     depth = 0.12 + 0.88 * math.sqrt(count / total)
-    shade = tag("rect", **square, class_=f"cell {'fill' if right else 'fill-second'}", fill_opacity=f"{depth:.2f}")
-    if k > WITH_NUMBERS:
-        return tag("rect", **square, class_="cell empty") + shade
-    size = min(15.0, cell * 0.34)
-    place = {
-        "x": x + cell / 2,
-        "y": y + cell / 2 + size * 0.36,
-        "text_anchor": "middle",
-        "style": f"font-size:{size:.1f}px",
-    }
-    return shade + tag("text", f"{count}", **place, class_="on" if depth > 0.6 else "ink")
+    colour = "fill" if right else "fill-second"
+    # the paper below keeps the shade the same in light and dark
+    shade = tag("rect", **square, class_="cell empty") + tag(
+        "rect", **square, class_=f"cell {colour}", fill_opacity=f"{depth:.2f}"
+    )
+    if not with_number:
+        return shade
+    size = min(13.0, cell * 0.34)
+    written = tag(
+        "text",
+        f"{count}",
+        x=x + cell / 2,
+        y=y + cell / 2 + size * 0.36,
+        text_anchor="middle",
+        style=f"font-size:{size:.1f}px",
+        class_="on" if depth > 0.6 else "ink",
+    )
+    return shade + written
 
 
 def cut(name: str, limit: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from olhar.inspection.curves import turning_point
-from olhar.report.parts import join, part
+from olhar.report.parts import part
 from olhar.report.story import Panel, Story, metric_name
 from olhar.report.svg import Plot
 from olhar.report.words import metric_value, number
@@ -55,12 +55,12 @@ def loss_chart(story: Story):
 
 def loss_caption(story: Story) -> str:
     turning = turning_point([r["epoch"] for r in story.val], [r["loss"] for r in story.val])
-    marked = "Circle: the weights that were kept."
+    marked = "Circle: the weights that were kept." if story.get("result.best_step") else ""
     if turning:
-        return f"{marked} Shaded: validation loss has risen by {number(turning.rise)} nats since epoch {number(turning.epoch)}."
-    return (
-        f"{marked} The validation loss has no lasting rise: no overfitting is seen." if len(story.val) >= 5 else marked
-    )
+        since = f"since epoch {number(turning.epoch)}"
+        return f"{marked} Shaded: validation loss has risen by {number(turning.rise)} nats {since}."
+    calm = "The validation loss has no lasting rise: no overfitting is seen."
+    return f"{marked} {calm}" if len(story.val) >= 5 else marked
 
 
 def metric_chart(story: Story):
@@ -74,7 +74,7 @@ def metric_chart(story: Story):
         span([r["epoch"] for r in story.train], xs), (low, high), f"Validation {metric_name(story.watch)} by epoch"
     )
     digits = 0 if high - low > 0.05 else 1
-    form = (lambda v: f"{100 * v:.{digits}f}%") if share else number
+    form = (lambda v: f"{100 * v:.{digits}f}%") if share else "{:,.6g}".format
     plot.axes("epoch", f"validation {metric_name(story.watch)}", y_format=form)
     plot.line(xs, ys, "val")
     mark_best(plot, story, story.watch)
@@ -86,7 +86,10 @@ def small_chart(story: Story, key: str, name: str):
     xs, ys = thin([r["epoch"] for r in lines], [r[key] for r in lines])
     top = max((y for y in ys if math.isfinite(y)), default=1.0) * 1.08 or 1.0
     plot = Plot(span(xs, []), (0, top), f"{name} by epoch", height=150)
-    plot.axes("epoch", name, y_ticks=None)
+    plot.axes(
+        "epoch",
+        name,
+    )
     return plot.line(xs, ys, "train").svg()
 
 
@@ -102,7 +105,7 @@ def direct_labels(plot: Plot, ends: Sequence[tuple[float, float, str]]) -> None:
     """The names of the lines at their ends, apart by at least a line of text."""
     names = {"train": "training", "val": "validation"}
     placed = sorted((plot.at(x, y)[1], x, y, name) for x, y, name in ends if math.isfinite(y))
-    for i, (height, x, y, name) in enumerate(placed):
+    for i, (_, x, y, name) in enumerate(placed):
         close = len(placed) == 2 and placed[1][0] - placed[0][0] < 20
         shift = (-8 if i == 0 else 16) if close else -8
         plot.text(x, y, names[name], name, dx=-2, dy=shift, anchor="end")

@@ -55,11 +55,17 @@ def class_table(story: Story):
     pairs = sorted(zip(story.classes, counts, strict=True), key=lambda pair: -pair[1])
     hidden = len(pairs) - MOST_CLASSES
     top, total = max(counts) or 1, sum(counts) or 1
+    balanced = min(counts) > 0.95 * top
     rows = [[name, (n / top, f"{n:,}"), percent(n / total)] for name, n in pairs]
     if hidden > 0:
         half = MOST_CLASSES // 2
         rows = [*rows[:half], [f"… {plural(hidden, 'class', 'classes')} between …", (0, ""), ""], *rows[-half:]]
-    return part("table", [("Class", "text"), ("Training images", "bar"), ("Share", "number")], rows)
+    table = part("table", [("Class", "text"), ("Training images", "bar"), ("Share", "number")], rows)
+    if not balanced:
+        return table
+    mean = plural(round(total / len(counts)), "training image")
+    sentence = f"The {len(counts)} classes are balanced: about {mean} each."
+    return part("paragraph", sentence) + part("details", "Every class", table)
 
 
 def finding_note(finding: dict) -> tuple[str, str, str, str]:

@@ -105,8 +105,8 @@ def ruler(name: str, value: float, interval: tuple[float, float]) -> Markup:
     x = [6 + 388 * min(max(v / (top or 1), 0), 1) for v in (0, 1 * top, value, *interval)]
     marks = [
         tag("line", x1=x[0], x2=x[1], y1=8.0, y2=8.0, class_="grid", stroke_width=2),
-        tag("rect", x=x[3], y=3.0, width=max(x[4] - x[3], 2.0), height=10.0, rx=3, class_="fill-soft"),
-        tag("circle", cx=x[2], cy=8.0, r=4.5, class_="fill"),
+        tag("rect", x=x[3], y=2.0, width=max(x[4] - x[3], 2.0), height=12.0, rx=2, class_="band"),
+        tag("rect", x=x[2] - 1, y=0.0, width=2.0, height=16.0, rx=1, class_="fill"),
         tag("text", metric_value(name, 0.0), x=x[0] - 4, y=27.0),
         tag("text", metric_value(name, top), x=x[1] + 4, y=27.0, text_anchor="end"),
     ]

@@ -8,9 +8,9 @@ def messages_panel(story: Story) -> Panel | None:
     if not story.events:
         return None
     notes = [
-        ("warning", event.get("name", "").replace("_", " ").capitalize(), event.get("message", ""), f"Step {event.get('step', 0):,}.")
+        ("warning", event["name"].replace("_", " ").capitalize(), event["message"], f"Step {event['step']:,}.")
         for event in story.events
-    ]  # fmt: skip
+    ]
     reading = (
         "Sentences said while the model trained, each once, when its numbers looked like a known trouble. "
         "They name the likely cause and what to try; a good result may still follow one."

@@ -1,6 +1,7 @@
 """The network as a drawing and a table (Figure 2.8)."""
 
 import math
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -9,13 +10,14 @@ from olhar.inspection.receptive_field import ReceptiveField
 from olhar.report.parts import join, part
 from olhar.report.story import Panel, Story
 from olhar.report.svg import path, picture, tag
-from olhar.report.words import compact, number
+from olhar.report.words import compact
 
 HEADS = [
     ("Layer", "text"), ("Output", "number"), ("Parameters", "number"), ("Multiply-adds", "number"),
     ("Memory", "number"), ("Sees", "number"),
 ]  # fmt: skip
 MOST_DRAWN = 9
+CAPTION = "Height: how many pixels an activation has along one side. Thickness: how many channels."
 
 
 def network_panel(story: Story) -> Panel | None:
@@ -29,11 +31,9 @@ def network_panel(story: Story) -> Panel | None:
     layers = [row(layer, layer.name or layer.kind, layer.kind) for layer in table.layers]
     heads = [("Stage", "text"), *HEADS[1:]]
     every = part("table", [HEADS[0], ("Kind", "text"), *HEADS[1:]], layers)
-    drawing = part(
-        "figure", draw(table, prefix), "Height: how many pixels an activation has. Thickness: how many channels."
-    )
+    drawing = part("figure", draw(table, prefix), CAPTION)
     body = join(drawing, part("table", heads, [*rows, total]), part("details", f"All {len(layers)} layers", every))
-    height, width = (table.input_shape[1:] + (0, 0))[:2]
+    height, width = table.input_shape[1:]
     reading = (
         f"For one image of {width} × {height} pixels: what each stage gives (channels × height × width), what it "
         "costs, and how many pixels of the image one of its positions sees (the receptive field)."
@@ -70,7 +70,7 @@ def draw(table: NetworkTable, prefix: str) -> Markup:
         stages = [*stages[: MOST_DRAWN - 3], *stages[-3:]]
     shown = [("image", tuple(table.input_shape))]
     shown += [(stage.name.removeprefix(prefix), stage.output_shape) for stage in stages]
-    width, floor = 760.0, 176.0
+    width, floor = 760.0, 152.0
     slot = width / len(shown)
     tallest = max(space(shape) for _, shape in shown)
     parts: list[Markup] = []
@@ -85,12 +85,12 @@ def draw(table: NetworkTable, prefix: str) -> Markup:
         centres.append((left, left + thick + depth * 0.8, floor - height / 2 - depth / 2))
         parts.append(tag("text", short_name(name, slot), x=middle, y=floor + 20, text_anchor="middle", class_="strong"))
         parts.append(tag("text", describe(shape), x=middle, y=floor + 35, text_anchor="middle"))
-    for (_, end, y), (start, _, _) in zip(centres, centres[1:], strict=False):
+    for (_, end, y), (start, _, _) in pairwise(centres):
         tip = start - 3
         arrow = path([(end + 4, y), (tip, y)]) + path([(tip - 4, y - 3), (tip, y), (tip - 4, y + 3)])
         parts.append(tag("path", d=arrow, class_="flow"))
     return Markup('<div class="scroll drawing">{}</div>').format(
-        picture(width, 220, "The stages of the network", Markup("").join(parts))
+        picture(width, 194, "The stages of the network", Markup("").join(parts))
     )
 
 

@@ -38,7 +38,7 @@ def facts(story: Story) -> list[tuple[str, str, str | None]]:
     ]
     deviations = [row.get("deviation") for row in story.predictions]
     if all(d is not None for d in deviations):
-        inside = np.mean(size <= np.array(deviations, dtype=float))
+        inside = float(np.mean(size <= np.array(deviations, dtype=float)))
         items.append(("Within one deviation", percent(inside), "68.3% where the deviations are right"))
     return items
 
