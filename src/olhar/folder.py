@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from olhar.config import Config
+from olhar.data.sample import SPLITS, Collection
 from olhar.errors import UserError
 from olhar.train.checkpoint import write_text
 
@@ -28,6 +29,7 @@ class RunFolder:
         self.weights = self.path / "model.safetensors"
         self.checkpoints = self.path / "checkpoint"
         self.metrics = self.path / "metrics.jsonl"
+        self.splits = self.path / "splits.json"
         self.evaluation = self.path / "evaluation"
         self.report = self.path / "report.html"
 
@@ -89,6 +91,26 @@ class RunFolder:
     @facts.setter
     def facts(self, facts: dict[str, Any]) -> None:
         write_text(self.facts_file, json.dumps(facts, indent=1, ensure_ascii=False))
+
+    def write_splits(self, collection: Collection) -> None:
+        """splits.json: the ids of each split, so that the data can be told apart from other data."""
+        ids = {split: [r.id for r in collection.split(split)] for split in SPLITS}
+        write_text(self.splits, json.dumps(ids, ensure_ascii=False))
+
+    def refuse_other_data(self, collection: Collection) -> None:
+        """Raise UserError, naming the difference, where the data are not those the run began with."""
+        if collection.fingerprint() == self.facts["data"]["fingerprint"]:
+            return
+        left_out = set(self.facts["left_out"])
+        before = {id for ids in json.loads(self.splits.read_text(encoding="utf-8")).values() for id in ids} | left_out
+        now = {record.id for record in collection.records}
+        said = [
+            f"{len(ids):,} images {verb} ({', '.join(sorted(ids)[:3])})"
+            for ids, verb in ((now - before, "were added"), (before - now, "are gone"))
+            if ids
+        ]
+        what = " and ".join(said) or "the same files have other contents, labels or dates"
+        raise UserError(f"The data in {collection.root} changed since {self.path} began: {what}. Train anew.")
 
     def write_rows(self, split: str, rows: list[dict[str, Any]]) -> None:
         """evaluation/<split>.jsonl: one line an image."""

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from olhar.config import Config
+from olhar.data.transforms import SMALL, TINY
 from olhar.data.transforms import choose as choose_augment
-
-SMALL = 64  # px: up to here images are used as they are (CIFAR, digits, icons); above, they are photographs
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ class Facts:
     num_classes: int
     height: int  # median of the images, px
     width: int
-    channels: int
     accelerator: bool  # a GPU, or another device faster than a CPU
     upright: bool = False  # mirrored images mean something else: digits, letters
     pretrained: bool = False
@@ -45,6 +43,11 @@ class Plan:
 
     config: Config
     decisions: list[Decision] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The plan as a person reads it."""
+        width = max(len(d.setting) for d in self.decisions)
+        return [f"  {d.setting:<{width}}  {d.value!s:<10}  {d.reason}" for d in self.decisions]
 
     def settle(self, setting: str, value: Any, reason: str) -> None:
         """Choose `value` unless the person chose already."""
@@ -77,21 +80,21 @@ SMALL_CANDIDATES = (
 PHOTO_CANDIDATES = (("resnet50", 224, 60), ("resnet18", 224, 40), ("resnet18", 128, 15), ("resnet18", 96, 0))
 
 
-def candidates(facts: Facts) -> list[Candidate]:
-    """What a run with a budget may choose from, strongest first."""
+def candidates(facts: Facts, asked: int | None = None) -> list[Candidate]:
+    """What a run with a budget may choose from, strongest first. `asked`: the image size, where it was given."""
     side = min(facts.height, facts.width)
-    if side <= 16:
-        return [Candidate("cnn-small", side, 0)]
-    if side <= SMALL:
-        return [Candidate(model, side, epochs) for model, epochs in SMALL_CANDIDATES]
-    return [Candidate(m, size, e) for m, size, e in PHOTO_CANDIDATES if size <= max(side, 96)]
+    if (asked or side) <= TINY:
+        return [Candidate("cnn-tiny", asked or side, 0)]
+    if (asked or side) <= SMALL:
+        return [Candidate(model, asked or side, epochs) for model, epochs in SMALL_CANDIDATES]
+    return [Candidate(m, asked or size, e) for m, size, e in PHOTO_CANDIDATES if asked or size <= max(side, 96)]
 
 
 def default_model(facts: Facts) -> tuple[str, str]:
     """The model of a run without a budget, and why."""
     side = min(facts.height, facts.width)
-    if side <= 16:
-        return "cnn-small", f"images of {side} px have no room for a deeper network"
+    if side <= TINY:
+        return "cnn-tiny", f"images of {side} px have no room for a deeper network"
     if side <= SMALL:
         if facts.accelerator:
             return "resnet18", "a GPU trains it on small images in minutes"
@@ -124,7 +127,11 @@ def resolve(config: Config, facts: Facts, model: str | None = None, size: int | 
     plan.settle("data.image_size", chosen, reason)
     side = plan.config.data.image_size or chosen
     plan.settle("data.augment", *choose_augment(side, facts.n_train))
-    plan.settle("data.flip", not facts.upright, "mirrored, these mean something else" if facts.upright else "mirror images mean the same")
+    plan.settle(
+        "data.flip",
+        not facts.upright,
+        "mirrored, these mean something else" if facts.upright else "mirror images mean the same",
+    )
     settle_optimizer(plan, facts, side)
     settle_length(plan, facts, side)
     return plan
@@ -144,21 +151,33 @@ def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:
 
     model = plan.config.model.name or ""
     normed = not model.startswith(("linear", "mlp", "timm:"))
-    plan.settle("optim.name", "sgd" if normed and not facts.pretrained else "adamw", (
-        "batch-normalised networks generalise best with it" if normed else "steady without batch normalisation"
-    ) if not facts.pretrained else "gentle on weights that already know something")
+    plan.settle(
+        "optim.name",
+        "sgd" if normed and not facts.pretrained else "adamw",
+        ("batch-normalised networks generalise best with it" if normed else "steady without batch normalisation")
+        if not facts.pretrained
+        else "gentle on weights that already know something",
+    )
     sgd = plan.config.optim.name == "sgd"
     # linear scaling rule (Goyal et al., arXiv 1706.02677): twice the batch, twice the step
     peak = 0.1 * batch / 128 if sgd else (1e-4 if facts.pretrained else 1e-3) * math.sqrt(batch / 128)
-    plan.settle("optim.lr", float(f"{peak:.2g}"), f"{'0.1' if sgd else '1e-4' if facts.pretrained else '1e-3'} for 128 images, scaled to {batch}")
+    plan.settle(
+        "optim.lr",
+        float(f"{peak:.2g}"),
+        f"{'0.1' if sgd else '1e-4' if facts.pretrained else '1e-3'} for 128 images, scaled to {batch}",
+    )
     plan.settle("optim.weight_decay", 5e-4 if sgd else 0.05, f"usual with {plan.config.optim.name}")
-    plan.settle("optim.clip", 0.0 if sgd else 1.0, "not needed with batch normalisation" if sgd else "against rare long gradients")
+    plan.settle(
+        "optim.clip",
+        0.0 if sgd else 1.0,
+        "not needed with batch normalisation" if sgd else "against rare long gradients",
+    )
     smoothing = 0.1 if facts.task == "classify" and facts.num_classes > 1 else 0.0
     plan.settle("objective.label_smoothing", smoothing, "keeps the model from being too sure")
 
 
 def settle_length(plan: Plan, facts: Facts, side: int) -> None:
-    """How many passes, and how long the average of the weights remembers."""
+    """How many passes over the data, where no budget says how long."""
     if plan.config.train.budget is None:
         # enough images seen to converge from random weights, within what a laptop does over a coffee
         seen = 300_000 if side <= SMALL else 60_000
@@ -168,21 +187,23 @@ def settle_length(plan: Plan, facts: Facts, side: int) -> None:
         plan.settle("train.epochs", passes, f"about {passes * facts.n_train:,} images seen")
 
 
-def settle_ema(plan: Plan, steps: int) -> None:
+def ema_decay(steps: int) -> tuple[float, str]:
     """The average of the weights remembers a fiftieth of the run: less is noise, more is the past."""
-    decay = 1 - 1 / max(steps / 50, 2)
-    plan.settle("optim.ema", float(f"{min(decay, 0.9999):.4g}"), f"remembers a fiftieth of about {steps:,} steps")
+    decay = min(1 - 1 / max(steps / 50, 2), 0.9999)
+    return float(f"{decay:.4g}"), f"remembers a fiftieth of about {steps:,} steps"
 
 
-def pick(options: list[Candidate], n_train: int, seconds: float, speed: Callable[[Candidate], float]) -> tuple[Candidate, float, str]:
+def pick(
+    options: list[Candidate], n_train: int, seconds: float, speed: Callable[[Candidate], float]
+) -> tuple[Candidate, str]:
     """The strongest candidate that `seconds` allow enough passes, by `speed`, measured images a second here.
 
-    Returns it, its speed, and the reason in words.
+    Returns it and the reason in words.
     """
     rate, passes = 0.0, 0.0
     for option in options:
         rate = speed(option)
         passes = seconds * rate / n_train
         if passes >= option.epochs:
-            return option, rate, f"{rate:,.0f} images/s here: {passes:.1f} passes in the time"
-    return options[-1], rate, f"the fastest there is: {passes:.1f} passes in the time at {rate:,.0f} images/s"
+            return option, f"{rate:,.0f} images/s here: {passes:.1f} passes in the time"
+    return options[-1], f"the fastest there is: {passes:.1f} passes in the time at {rate:,.0f} images/s"

@@ -4,10 +4,9 @@ The only file below the command line that prints.
 """
 
 import json
-import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -51,21 +50,35 @@ class Window:
         return {name: float(values.mean()) for name, values in losses.items()}, images
 
 
+class Voice:
+    """Speaks to the person on standard error: standard output belongs to results."""
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line, above the live line where there is one."""
+        if not self.quiet:
+            self.console.print(text, style=style, markup=False)
+
+
 class Log:
     """Args:
     path: metrics.jsonl; every line of the log is appended there, always.
-    quiet: print nothing (the other processes of a distributed run, and Python callers who ask for it).
+    voice: speaks to the person.
+    writes: False in all but one of several processes.
     tensorboard: also write event files beside it (needs the extra).
     """
 
-    def __init__(self, path: Path, *, quiet: bool = False, tensorboard: bool = False, stream: TextIO | None = None):
+    def __init__(self, path: Path, voice: Voice, *, writes: bool = True, tensorboard: bool = False):
         self.path = path
-        self.quiet = quiet
-        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        self.voice = voice
+        self.writes = writes
         self.live: Progress | None = None
         self.bar: TaskID | None = None
         self.printed = 0.0  # when the last plain line was printed
-        self.board = make_board(path.parent) if tensorboard else None
+        self.board = make_board(path.parent) if tensorboard and writes else None
 
     def rewind(self, length: int) -> None:
         """Forget the lines after `length` bytes: their steps will be done again."""
@@ -78,6 +91,8 @@ class Log:
 
     def write(self, kind: str, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
+        if not self.writes:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, **values}) + "\n")
         if self.board and kind != "event":
@@ -85,15 +100,10 @@ class Log:
                 if isinstance(value, float):
                     self.board.add_scalar(f"{kind}/{name}", value, values["step"])
 
-    def say(self, text: str, style: str = "") -> None:
-        """One line for the person, above the live line."""
-        if not self.quiet:
-            self.console.print(text, style=style, markup=False)
-
     def event(self, name: str, message: str, step: int) -> None:
         """Something worth a sentence, told and kept."""
         self.write("event", name=name, message=message, step=step)
-        self.say(f"! {message}", style="yellow")
+        self.voice.say(f"! {message}", style="yellow")
 
     def train(self, progress: float, left: float, **values: Any) -> None:
         """A line of the training log: shown live, or every ten seconds where the output is piped."""
@@ -104,25 +114,25 @@ class Log:
             self.live.update(self.bar, completed=progress, text=text, left=f"{clock(left)} left")
         elif time.monotonic() - self.printed > 10:
             self.printed = time.monotonic()
-            self.say(f"{progress:4.0%}  {text}  {clock(left)} left")
+            self.voice.say(f"{progress:4.0%}  {text}  {clock(left)} left")
 
     def validation(self, watch: str, best: bool, **values: Any) -> None:
         """The result of an evaluation, on a line that stays."""
         self.write("val", **values)
         mark = "  best so far" if best else ""
-        self.say(
+        self.voice.say(
             f"epoch {values['epoch']:6.2f}  validation loss {values['loss']:.4f}  "
             f"{watch.replace('_', ' ')} {values[watch]:.4f}{mark}"
         )
 
     def __enter__(self) -> "Log":
-        if self.console.is_terminal and not self.quiet:
+        if self.voice.console.is_terminal and not self.voice.quiet:
             columns = (
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[text]}"),
                 TextColumn("[dim]{task.fields[left]}"),
             )
-            self.live = Progress(*columns, console=self.console, transient=True, refresh_per_second=8)
+            self.live = Progress(*columns, console=self.voice.console, transient=True, refresh_per_second=8)
             self.live.start()
             self.bar = self.live.add_task("train", total=1.0, text="starting", left="")
         return self
