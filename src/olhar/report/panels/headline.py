@@ -27,7 +27,7 @@ def headline_panel(story: Story) -> Panel:
         value=metric_value(name, value) if value is not None else "",
         name=label,
         interval=explain(story, name, interval),
-        rule=ruler(name, value, interval) if value is not None and interval else "",
+        rule=ruler(story, name, value, interval) if value is not None and interval else "",
         # only full rows of six
         examples=uris[: len(uris) // 6 * 6],
         pixels=is_tiny(story),
@@ -41,13 +41,13 @@ def sentence(story: Story) -> str:
     model, count = story.get("model.name", "A model"), story.get("data.counts.train", 0)
     where = str(story.get("data.path", "")).rstrip("/").rsplit("/", 1)[-1]
     if story.task == "regress":
-        learnt = f"learned to read {story.get('data.target_name', 'a number')} off an image"
+        learnt = f"learned to read {story.get('data.target_name', 'a number')} off an image,"
     elif story.multilabel:
-        learnt = f"learned to see which of {plural(len(story.classes), 'label')} hold"
+        learnt = f"learned to see which of {plural(len(story.classes), 'label')} fit an image,"
     else:
         learnt = f"learned to tell {plural(len(story.classes), 'class', 'classes')} apart"
-    source = f" from {plural(count, 'image')}" if count else ""
-    return f"{model} {learnt}{source}{f' of {where}' if where else ''}."
+    source = f" from {plural(count, 'image')}{f' of {where}' if where else ''}" if count else ""
+    return f"{model} {learnt}{source}".rstrip(",") + "."
 
 
 def result(story: Story) -> tuple[str, str, float | None]:
@@ -82,6 +82,18 @@ def interval_of(story: Story) -> tuple[float, float] | None:
     return None
 
 
+def baseline(story: Story) -> tuple[float, str] | None:
+    """What a model that has learnt nothing of the images would reach, and how."""
+    if story.classified:
+        common, times = Counter(row["truth"] for row in story.predictions).most_common(1)[0]
+        return times / len(story.predictions), f"Always answering “{common}”"
+    if story.regressed:
+        return float(np.abs(story.truth - np.median(story.truth)).mean()), "Always answering the median"
+    if story.labelled:
+        return float(story.truth.mean()), "Ranking the images at random"
+    return None
+
+
 def explain(story: Story, name: str, interval: tuple[float, float] | None) -> str:
     """The interval in words, and what no learning at all would give."""
     if interval is None:
@@ -89,28 +101,31 @@ def explain(story: Story, name: str, interval: tuple[float, float] | None) -> st
             return ""
         return "There is no final evaluation in this run: what is shown is the best evaluation during training."
     low, high = (metric_value(name, v) for v in interval)
-    text = f"95% interval {low} to {high}: {plural(len(story.predictions), 'image')} of this kind cannot say it closer."
-    if story.classified:
-        common, times = Counter(row["truth"] for row in story.predictions).most_common(1)[0]
-        text += f" Always answering “{common}” would give {percent(times / len(story.predictions))}."
-    if story.regressed:
-        flat = float(np.abs(story.truth - np.median(story.truth)).mean())
-        text += f" Always answering the median would give {number(flat)}."
+    text = f"95% interval {low} to {high}: as close as {plural(len(story.predictions), 'image')} can tell."
+    if nothing := baseline(story):
+        text += f" {nothing[1]} would give {metric_value(name, nothing[0])}."
     return text
 
 
-def ruler(name: str, value: float, interval: tuple[float, float]) -> Markup:
-    """The value and its interval on a line from 0 to 1, or from 0 to twice the error."""
-    top = 1.0 if max(value, interval[1]) <= 1 and metric_value(name, 1.0) == "100.0%" else max(2 * value, interval[1])
-    x = [6 + 388 * min(max(v / (top or 1), 0), 1) for v in (0, 1 * top, value, *interval)]
+def ruler(story: Story, name: str, value: float, interval: tuple[float, float]) -> Markup:
+    """The value and its interval on a line: from 0 to 1 for a share, to the error of no learning for an error."""
+    share = metric_value(name, 1.0) == "100.0%"
+    nothing = baseline(story)
+    top = 1.0 if share or not nothing else max(nothing[0], value, interval[1])
+    start, end, at, low, high, chance = (
+        6 + 388 * min(max(v / (top or 1), 0), 1) for v in (0, top, value, *interval, nothing[0] if nothing else 0)
+    )
     marks = [
-        tag("line", x1=x[0], x2=x[1], y1=8.0, y2=8.0, class_="grid", stroke_width=2),
-        tag("rect", x=x[3], y=2.0, width=max(x[4] - x[3], 2.0), height=12.0, rx=2, class_="band"),
-        tag("rect", x=x[2] - 1, y=0.0, width=2.0, height=16.0, rx=1, class_="fill"),
-        tag("text", metric_value(name, 0.0), x=x[0] - 4, y=27.0),
-        tag("text", metric_value(name, top), x=x[1] + 4, y=27.0, text_anchor="end"),
+        tag("line", x1=start, x2=end, y1=8.0, y2=8.0, class_="grid", stroke_width=2),
+        tag("rect", x=low, y=2.0, width=max(high - low, 2.0), height=12.0, rx=2, class_="band"),
+        tag("rect", x=at - 1, y=0.0, width=2.0, height=16.0, rx=1, class_="fill"),
+        tag("text", percent(0, 0) if share else "0", x=start - 4, y=29.0),
+        tag("text", percent(1, 0) if share else number(top), x=end + 4, y=29.0, text_anchor="end"),
     ]
-    return picture(400, 32, f"{metric_value(name, value)} with its 95% interval", Markup("").join(marks))
+    if nothing and 60 < chance < 320:  # elsewhere its words would run into the ends'
+        marks.append(tag("line", x1=chance, x2=chance, y1=3.0, y2=13.0, class_="tick"))
+        marks.append(tag("text", "without learning", x=chance, y=29.0, text_anchor="middle"))
+    return picture(400, 34, f"{metric_value(name, value)} with its 95% interval", Markup("").join(marks))
 
 
 def facts(story: Story) -> list[tuple[str, str, str | None]]:

@@ -18,8 +18,8 @@ def regression_panel(story: Story) -> Panel | None:
         return None
     charts = part("columns", [part("figure", scatter(story)), part("figure", residuals(story))])
     reading = (
-        "Left: each dot is an image, its truth across and the answer upward; on the diagonal they agree. Right: how "
-        "often the answer misses by how much; a heap beside zero is a bias, a long tail a kind of image not learnt."
+        "Each dot is an image, its truth across and the answer upward; on the diagonal they agree. The bars count how "
+        "far answers miss: a heap beside zero is a bias, a long tail a kind of image that was not learnt."
     )
     return Panel("regression", "Truth and answer", reading, join(charts, part("facts", facts(story))))
 
