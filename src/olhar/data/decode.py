@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -111,7 +111,7 @@ def decode_jpeg(file: BinaryIO, channels: int) -> UInt8[Tensor, "C H W"]:
     file.seek(0)
     mode = tvio.ImageReadMode.GRAY if channels == 1 else tvio.ImageReadMode.RGB
     data = torch.from_numpy(np.fromfile(file, np.uint8))
-    return tvio.decode_jpeg(data, mode=mode, apply_exif_orientation=True)
+    return cast(Tensor, tvio.decode_jpeg(data, mode=mode, apply_exif_orientation=True))
 
 
 def open_image(path: Path, file: BinaryIO) -> tuple[str, ImageFile]:

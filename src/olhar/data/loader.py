@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -160,9 +160,10 @@ class Loader:
             batch = collate([self.read.annotate(self.records[index]) for index in shown.tolist()])
             batch["image"] = self.cache.gather(shown)
         else:
-            if len(pairs) < len(shown):  # the cache took some of them and then was full
+            if len(pairs) < len(shown):  # the cache held some and could not take the others
                 pairs = self.load(shown, epoch)
             batch = collate([sample for _, sample in pairs])
+            shown = np.array([index for index, _ in pairs])
         if not self.per_image and self.augment:
             batch["image"] = self.augment.batch(batch["image"], shown, epoch)
         return self.mix(batch, epoch, number) if self.mix else batch
@@ -215,11 +216,7 @@ class Loader:
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples side by side: images, masks and labels stacked, boxes and texts as lists."""
-    batch: Batch = {"id": [sample["id"] for sample in samples]}
-    for key in samples[0].keys() - {"id"}:
-        values = [sample[key] for sample in samples]
-        batch[key] = STACK.get(key, torch.stack)(values)
-    return batch
+    return cast(Batch, {key: JOIN.get(key, torch.stack)([sample[key] for sample in samples]) for key in samples[0]})
 
 
 def stack_images(images: Sequence[UInt8[Tensor, "C H W"]]) -> UInt8[Tensor, "N C H W"]:
@@ -228,7 +225,8 @@ def stack_images(images: Sequence[UInt8[Tensor, "C H W"]]) -> UInt8[Tensor, "N C
 
 
 # how the values of a key become one; torch.stack where nothing else is said
-STACK: dict[str, Callable[[list], Any]] = {
+JOIN: dict[str, Callable[[list], Any]] = {
+    "id": list,
     "image": stack_images,
     "clean": stack_images,
     "label": torch.tensor,

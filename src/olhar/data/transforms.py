@@ -23,10 +23,11 @@ from olhar.data.sample import Batch, Record, Sample
 from olhar.ops import image as ops
 
 TINY, SMALL = 16, 64  # largest sides, in pixels, of digit-like and CIFAR-like images
+Indices = Sequence[int] | np.ndarray
 ENOUGH = 100_000  # training images beyond which tiny images vary enough by themselves
 
 
-def uniform(seed: int, epoch: int, index: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+def uniform(seed: int, epoch: int, index: Indices, count: int) -> np.ndarray:
     """`count` numbers in [0, 1) for each index, float64 [N, count]: always the same for the same arguments.
 
     A counter-based generator: the counters are hashed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014),
@@ -65,7 +66,7 @@ class Resize:
         limit = shorter if self.square else round(shorter * self.LONGEST)
         # cut before resizing: a strip of 1 x 10000 pixels would otherwise become enormous
         if max(h, w) > limit:
-            image = F.center_crop(image, [min(h, limit), min(w, limit)])
+            image = interleave(F.center_crop(image, [min(h, limit), min(w, limit)]))
         h, w = (round(self.side * n / shorter) for n in image.shape[1:])
         return image if (h, w) == image.shape[1:] else F.resize(image, [h, w], antialias=True)
 
@@ -78,6 +79,11 @@ class Resize:
     def describe(self) -> str:
         kept = f", the central {self.side} x {self.side} px kept" if self.square else ""
         return f"the shorter side is resized to {self.side} px{kept}"
+
+
+def interleave(image: UInt8[Tensor, "C H W"]) -> UInt8[Tensor, "C H W"]:
+    """The same image in memory order H W C, for which torch's resizing of bytes is twice as fast."""
+    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,7 @@ class Augment:
         """One sample; `index` is its place in the data."""
         return sample
 
-    def batch(self, image: UInt8[Tensor, "N C H W"], index: Sequence[int], epoch: int) -> UInt8[Tensor, "N C H W"]:
+    def batch(self, image: UInt8[Tensor, "N C H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N C H W"]:
         """Images of equal shape; `index` holds their places in the data."""
         return image
 
@@ -182,7 +188,7 @@ class Tiny(Augment):
     zoom: float = 0.1
     move: float = 0.1  # of the side: the pixel by which digits are off centre
 
-    def batch(self, image: UInt8[Tensor, "N C H W"], index: Sequence[int], epoch: int) -> UInt8[Tensor, "N C H W"]:
+    def batch(self, image: UInt8[Tensor, "N C H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N C H W"]:
         u = torch.from_numpy(uniform(self.seed, epoch, index, 4)).float().to(image.device) * 2 - 1
         if self.flip:
             still = torch.zeros(len(image), dtype=torch.int64, device=image.device)
@@ -207,7 +213,7 @@ class Small(Augment):
     move: float = 1 / 8  # of the side: the 4 px of 32 by which CIFAR images are usually moved
     patch: float = 1 / 4  # of the side: mild, since short trainings gain little from hiding more
 
-    def batch(self, image: UInt8[Tensor, "N C H W"], index: Sequence[int], epoch: int) -> UInt8[Tensor, "N C H W"]:
+    def batch(self, image: UInt8[Tensor, "N C H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N C H W"]:
         h, w = image.shape[2:]
         flipped = self.flipped(uniform(self.seed, 0, index, 5)[:, 4], epoch)
         u = uniform(self.seed, epoch, index, 4)
@@ -218,7 +224,7 @@ class Small(Augment):
         moves = [torch.from_numpy(values).to(image.device) for values in (flipped, down, right)]
         corners = [torch.from_numpy(values).to(image.device) for values in (top, left)]
         # mid-grey is about what an image is on average, so the patch carries no signal of its own
-        return ops.cutout(ops.flip_shift(image, *moves), *corners, size, fill=128)
+        return ops.cutout(ops.flip_shift(image, *moves), *corners, size=size, fill=128)
 
     def describe(self) -> str:
         reach, size = round(self.move * self.image_size), round(self.patch * self.image_size)
@@ -240,7 +246,8 @@ class Natural(Augment):
     def sample(self, sample: Sample, index: int, epoch: int) -> Sample:
         u = uniform(self.seed, epoch, [index], 12)[0].tolist()
         size = self.image_size
-        image = F.resized_crop(sample["image"], *self.crop(sample["image"].shape, u), [size, size], antialias=True)
+        part = interleave(F.crop(sample["image"], *self.crop(sample["image"].shape, u)))
+        image = F.resize(part, [size, size], antialias=True)
         if self.flipped(uniform(self.seed, 0, [index], 13)[:, 12], epoch)[0]:
             image = F.horizontal_flip(image)
         if self.colour:
