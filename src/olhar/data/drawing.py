@@ -13,6 +13,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import no_type_check
 
 import numpy as np
 
@@ -20,6 +21,7 @@ Color = tuple[float, float, float]
 CONTRAST = 0.35  # least distance in RGB from a thing's colour to the backdrop's
 
 
+@no_type_check  # called a hundred times a picture: the checks of a test run would take longer than drawing it
 class Draws:
     """Uniform numbers that depend on the key only."""
 

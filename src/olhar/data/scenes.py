@@ -40,7 +40,7 @@ TINT = 0.05  # how far a thing's colour may lie from the named one, in each of R
 SMALLEST, LARGEST = 0.25, 0.62  # diameters of the main thing; at 32 px the smallest is 8 px, enough to tell a shape
 SMALL, LARGE = 0.35, 0.50  # below and above these diameters a caption says "small" and "large"
 EDGE = 0.02  # free space between a thing and the border
-HIDDEN_DEPTH = 0.30  # how far two things may reach over one another, in diameters of the smaller: each stays visible
+HIDDEN_DEPTH = 0.35  # how far two things may reach over one another, in diameters of the smaller: 45% stays visible
 SLANT = 1.5  # a thing is "above" another only where it is this much more above than beside it
 TRIES = 30  # places looked at for one more thing, before the scene is left as it is
 
@@ -218,16 +218,33 @@ def make_thing(draws: Draws, shape: int, color: int, x: float, y: float, radius:
 
 
 def free_place(draws: Draws, things: list[Thing], radius: float) -> tuple[float, float] | None:
-    """A place where a new thing hides little, is little hidden, and is clearly above, below or beside the main one."""
+    """A place where a new thing hides little, is little hidden, and is clearly above, below or beside the main one.
+
+    One thing in three is put where it overlaps another, or touches it: chance alone would seldom do that.
+    """
     main, free = things[0], EDGE + radius
+    overlap = draws.integer(3) == 0
     for _ in range(TRIES):
-        x, y = draws.uniform(free, 1 - free), draws.uniform(free, 1 - free)
+        if overlap:
+            other, a, b = things[draws.integer(len(things))], draws.uniform(-1, 1), draws.uniform(-1, 1)
+            gap = least_gap(radius, other.radius, draws.uniform()) / math.sqrt(a * a + b * b)
+            x, y = other.x + a * gap, other.y + b * gap
+        else:
+            x, y = draws.uniform(free, 1 - free), draws.uniform(free, 1 - free)
         less, more = sorted((abs(x - main.x), abs(y - main.y)))
-        if more >= SLANT * less and all(
-            math.hypot(x - t.x, y - t.y) >= radius + t.radius - 2 * HIDDEN_DEPTH * min(radius, t.radius) for t in things
+        if (
+            free <= min(x, y)
+            and max(x, y) <= 1 - free
+            and more >= SLANT * less
+            and all(math.dist((x, y), (t.x, t.y)) >= least_gap(radius, t.radius) for t in things)
         ):
             return x, y
     return None
+
+
+def least_gap(radius: float, other: float, share: float = 1.0) -> float:
+    """The distance of two things that reach over one another by this share of HIDDEN_DEPTH."""
+    return radius + other - 2 * HIDDEN_DEPTH * share * min(radius, other)
 
 
 def relation(thing: Thing, other: Thing) -> str:
