@@ -8,13 +8,14 @@ from typing import Any, NamedTuple, get_args, get_origin
 import torch
 
 from olhar.errors import UserError, nearest
-from olhar.models import cnn, resnet
+from olhar.models import cnn, resnet, resnet9
 from olhar.models.base import Encoder
 from olhar.models.classifier import Classifier
 from olhar.models.cnn import CNN
 from olhar.models.linear import Linear
 from olhar.models.mlp import MLP
 from olhar.models.resnet import ResNet
+from olhar.models.resnet9 import ResNet9
 
 MODELS: dict[str, Callable[..., Encoder]] = {
     "linear": Linear,
@@ -22,6 +23,8 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "cnn": partial(CNN, **cnn.SIZES["cnn"]),
     "cnn-small": partial(CNN, **cnn.SIZES["cnn-small"]),
     "cnn-tiny": partial(CNN, **cnn.SIZES["cnn-tiny"]),
+    "resnet9-slim": partial(ResNet9, **resnet9.SIZES["resnet9-slim"]),
+    "resnet9": partial(ResNet9, **resnet9.SIZES["resnet9"]),
     "resnet18": partial(ResNet, **resnet.SIZES["resnet18"]),
     "resnet34": partial(ResNet, **resnet.SIZES["resnet34"]),
     "resnet50": partial(ResNet, **resnet.SIZES["resnet50"]),

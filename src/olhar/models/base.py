@@ -21,7 +21,7 @@ class Encoder(nn.Module, ABC):
     """
 
     figure: ClassVar[str] = ""  # of the notes
-    any_size: ClassVar[bool] = True
+    any_size: bool = True
 
     def __init__(self, image_size: tuple[int, int], channels: tuple[int, ...], strides: tuple[int, ...]):
         super().__init__()

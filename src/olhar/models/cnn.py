@@ -20,7 +20,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 class CNN(Encoder):
-    """Convolutional network: 3x3 convolutions with batch norm and ReLU, 2x2 max pools between them.
+    """Convolutional network: 3x3 convolutions with batch norm and ReLU, max pools between them.
 
     Level i is the output of convolution i: the first has the full size of the image, and each of the first
     `pools` convolutions is followed by a pool that halves the map.
