@@ -93,7 +93,7 @@ def predict(found: Namespace) -> int:
     else:
         terminal.show_predictions(room.table_row(answer, found.top) for _, answer in answers)
     for name, reason in unreadable.items():
-        print(f"left out {name}: {reason}", file=sys.stderr)
+        print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
     return 1 if unreadable else 0
 
 

@@ -33,7 +33,7 @@ SHORT = {
 }
 """Short names. With `--run` they are the twelve plain options of `olhar train`: a test keeps it at that."""
 
-WORDS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+WORDS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False, "none": None}
 
 
 class Usage(argparse.ArgumentParser):
@@ -187,7 +187,7 @@ def choice(allowed: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
-def yes_or_no(text: str) -> bool:
+def yes_or_no(text: str) -> bool | None:
     """`yes` and `no`, and other words for them."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -23,6 +23,7 @@ from olhar.tasks.task import Prediction, Task
 STDIN = "-"
 
 
+@runtime_checkable
 class Batches(Protocol):
     """A loader of records: batches, and afterwards what could not be read, by id."""
 
@@ -31,6 +32,7 @@ class Batches(Protocol):
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]: ...
 
 
+@runtime_checkable
 class Trained(Protocol):
     """What is needed of a run: its task, where it computes, and a loader that prepares images as in training."""
 
@@ -65,7 +67,8 @@ def predict_files(
             for prediction in predictions:
                 yield paths[prediction.id], prediction
         if unreadable is not None:
-            unreadable.update(loader.unreadable)
+            for name, reason in loader.unreadable.items():
+                unreadable[name] = reason.replace(str(paths[name]), name)
 
 
 def expand(inputs: Sequence[str | Path], folder: Path) -> list[Path]:
