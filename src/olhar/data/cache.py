@@ -12,7 +12,6 @@ never a wrong image.
 import hashlib
 import os
 import shutil
-import threading
 import time
 import zlib
 from collections.abc import Sequence
@@ -106,12 +105,11 @@ class FileCache(MemoryCache):
     def __init__(self, count: int, resize: Resize, file: Path):
         self.resize, self.file, self.full = resize, file, ""
         self.ready = np.zeros(count, bool)  # filled, and the checksum compared, by this process
-        self.lock = threading.Lock()
         self.start = -(-count * ENTRY.itemsize // PAGE) * PAGE
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()  # also says when it was last used
-        self.writer = file.open("r+b", buffering=0)
-        self.writer.truncate(self.start + count * slot_bytes(resize))  # to the size it has, if it exists
+        with file.open("r+b") as opened:
+            opened.truncate(self.start + count * slot_bytes(resize))  # which it has already, if it was there
         self.entries = np.memmap(file, ENTRY, "r+", 0, (count,))
         self.slots = np.memmap(file, np.uint8, "r+", self.start, (count, slot_bytes(resize)))
         self.sizes = np.zeros((count, 2), np.int64)
@@ -133,11 +131,11 @@ class FileCache(MemoryCache):
         pixels = interleaved(image)
         entry = np.array((*pixels.shape[:2], zlib.crc32(pixels)), ENTRY)
         try:
-            with self.lock:
-                self.writer.seek(self.start + index * self.slots.shape[1])
-                self.writer.write(pixels.data)
-                self.writer.seek(index * ENTRY.itemsize)
-                self.writer.write(entry.tobytes())
+            with self.file.open("r+b") as file:
+                file.seek(self.start + index * self.slots.shape[1])
+                file.write(pixels.data)
+                file.seek(index * ENTRY.itemsize)
+                file.write(entry.tobytes())
         except OSError as error:
             self.full = error.strerror or str(error)
             return
