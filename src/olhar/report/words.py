@@ -16,7 +16,7 @@ def number(value: float | None, significant: int = 3) -> str:
         return f"{value:,.0f}"
     digits = significant - 1 - math.floor(math.log10(abs(value)))
     if digits > 6:
-        return f"{value:.{significant - 1}g}".replace("e-0", "e-")
+        return f"{value:.{significant}g}".replace("e-0", "e-")
     return f"{value:,.{max(digits, 0)}f}"
 
 

@@ -28,7 +28,7 @@ def confusion_panel(story: Story) -> Panel | None:
     table = Markup("")
     if rows:
         heads = [("Truth → answer", "text"), ("Times", "bar"), ("Of the class", "number")]
-        table = join(part("heading", "Most confused"), part("table", heads, rows, "errors"))
+        table = join(part("heading", "Most confused"), part("table", heads, rows, "mistaken"))
     if len(story.classes) > MOST_CLASSES:
         body = table or part("paragraph", "There is no mistake.")
     else:

@@ -9,8 +9,9 @@ from olhar.report.pictures import TINY
 from olhar.report.story import Panel, Story
 from olhar.report.words import number, percent
 
+# Full rows of 8, 6, 4 and 3, as the page may show them.
 EXAMPLES = 24
-MISTAKES = 18
+MISTAKES = 24
 
 
 def is_tiny(story: Story) -> bool:
