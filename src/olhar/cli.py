@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from olhar import __version__
 from olhar.config import Config
+from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.errors import UserError, nearest, nearest_path
 from olhar.options import Usage, add_settings, changes, choice, positive
 
@@ -27,7 +28,8 @@ No images at hand? 1,797 handwritten digits come along:  olhar train digits
 Every command: olhar --help
 """
 DATA = "a folder of images, a table, or the name of a set: digits, shapes, cifar10"
-RECOGNITION = ("task", "file_column", "label_column", "val_fraction", "test_fraction", "allow", "download")
+SETS = (*EMBEDDED, *TORCHVISION)
+RECOGNITION = ("task", "format", "file_column", "label_column", "val_fraction", "test_fraction", "allow", "download")
 RUN = "a run folder, made by `olhar train`"
 
 
@@ -194,11 +196,16 @@ def parser(verb: str) -> Usage:
 
 
 def must_exist(data: str) -> None:
-    """A mistyped path is answered before torch is imported; a bare word may be the name of a set."""
-    path = Path(data)
-    looks_like_path = path.suffix or len(path.parts) > 1
-    if looks_like_path and not path.exists():
+    """What is neither a path nor the name of a set is answered before torch is imported."""
+    path, name = Path(data).expanduser(), data.partition(":")[0]
+    if path.exists() or name.lower().replace("_", "-") in SETS:
+        return
+    if path.suffix or len(path.parts) > 1:
         raise UserError(f"There is no '{data}': {nearest_path(path)}")
+    here = [p.name for p in Path().iterdir() if not p.name.startswith(".")]
+    close = nearest(name, [*SETS, *here])
+    hint = close if close.startswith("did") else f"known sets are {', '.join(SETS[:6])} and {len(SETS) - 6} more."
+    raise UserError(f"'{data}' is neither a path nor the name of a set: {hint}")
 
 
 def run_must_exist(folder: str) -> None:
