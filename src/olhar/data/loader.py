@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ AHEAD = 4  # batches prepared before they are asked for: enough to smooth out sl
 PIECES = 4  # tasks a thread and batch: few enough to cost nothing, enough to keep all threads busy at the end
 
 
+@runtime_checkable
 class Read(Protocol):
     """Record -> Sample. Where the cache has the image it is given, and need not be decoded."""
 
