@@ -190,11 +190,14 @@ def rename(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, 
 def fit(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
     """(what can be copied, names whose shapes differ, sentences on what was changed)."""
     fitted, mismatched, remarks = {}, [], []
-    for name, tensor in theirs.items():
-        if name not in own:
+    for name in own:
+        if name not in theirs:
             continue
+        tensor = theirs[name]
         grey = tensor.sum(1, keepdim=True) if tensor.ndim == 4 and tensor.shape[1] == 3 else tensor
-        if tensor.shape == own[name].shape:
+        if name == "head.bias" and "head.weight" in mismatched:
+            mismatched.append(name)  # worth nothing without its weights
+        elif tensor.shape == own[name].shape:
             fitted[name] = tensor
         elif grey.shape == own[name].shape:  # [O, 3, k, k] -> [O, 1, k, k]
             fitted[name] = grey
@@ -204,7 +207,6 @@ def fit(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[s
     if "head.weight" in mismatched:
         here, there = ("x".join(map(str, of["head.weight"].shape)) for of in (own, theirs))
         remarks.append(f"The head is new: its weights are {here}, the file's {there}.")
-        fitted.pop("head.bias", None)
     elif "head.weight" not in fitted:
         remarks.append("The head is new: the file has none.")
     return fitted, mismatched, remarks
