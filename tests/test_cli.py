@@ -186,7 +186,11 @@ def test_train_prints_its_result_as_json_and_ctrl_c_says_how_to_resume(colours: 
     command = [sys.executable, "-m", "olhar", "train", str(colours), "--run", "run", "--model", "linear"]
     quick = ["--train.precision", "fp32", "--train.memory_format", "contiguous", "--json"]
     started = subprocess.Popen(
-        [*command, *quick, "--epochs", "100000"], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, *quick, "--epochs", "100000"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         deadline = time.monotonic() + 120

@@ -20,7 +20,7 @@ def text(name: str) -> str:
 def commands(document: str) -> list[str]:
     """Everything in backquotes or an indented block that starts with `olhar` and a verb, from `olhar` on."""
     pieces = re.findall(r"`([^`\n]+)`", document) + re.findall(r"(?m)^    (.+)$", document)
-    found = [re.search(r"(?:^|\s)olhar ((?:%s)\b[^#|&]*)" % "|".join(cli.VERBS), piece) for piece in pieces]
+    found = [re.search(rf"(?:^|\s)olhar ((?:{'|'.join(cli.VERBS)})\b[^#|&]*)", piece) for piece in pieces]
     return [match[1].strip().rstrip("\\").strip() for match in found if match]
 
 

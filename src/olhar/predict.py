@@ -15,21 +15,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from olhar.data.decode import IMAGE_EXTENSIONS
-from olhar.data.sample import Batch, Record, to_device
+from olhar.data.loader import Loader
+from olhar.data.sample import Record, to_device
 from olhar.errors import UserError, nearest_path
 from olhar.tasks.classify import ClassPrediction
 from olhar.tasks.task import Prediction, Task
 
 STDIN = "-"
-
-
-@runtime_checkable
-class Batches(Protocol):
-    """A loader of records: batches, and afterwards what could not be read, by id."""
-
-    unreadable: dict[str, str]
-
-    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]: ...
 
 
 @runtime_checkable
@@ -39,7 +31,7 @@ class Trained(Protocol):
     task: Task
     device: torch.device
 
-    def loader(self, records: Sequence[Record], batch_size: int) -> Batches: ...
+    def loader(self, records: Sequence[Record], batch_size: int) -> Loader: ...
 
 
 def predict_files(
@@ -93,7 +85,8 @@ def expand_one(text: str, folder: Path) -> Iterable[Path]:
         return sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_EXTENSIONS and visible(p, path))
     if path.exists():
         return [path]
-    found = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(text) else []
+    # the glob module, for Path.glob takes no absolute pattern
+    found = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(text) else []  # noqa: PTH207
     if not found:
         raise UserError(missing(path))
     return chain.from_iterable(expand_one(one, folder) for one in found)
