@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -135,15 +136,13 @@ def test_help_and_mistakes_do_not_wait_for_torch(line: str, tmp_path: Path):
         "import sys; from olhar.cli import main; status = main(sys.argv[1:]);"
         "heavy = {'torch', 'rich', 'numpy', 'PIL'} & set(sys.modules); assert not heavy, heavy; sys.exit(status)"
     )
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", program, *line.split()], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    seconds = time.perf_counter() - start
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program, *line.split()], capture_output=True, text=True, cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == (2 if "--epoch 3" in line else 1 if "check" in line else 0)
-    # 0.1 s of which the machine at hand may take a few times as much; torch alone would take 2 s
-    assert seconds < 1.5
+    # the promised 0.4 s, of the processor instead of the clock, so that it holds on a busy machine
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
 
 
 def test_help_shows_each_setting_with_its_sentence_and_default(capsys):
