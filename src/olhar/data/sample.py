@@ -76,6 +76,7 @@ class Batch(TypedDict, total=False):
     clean: Tensor  # uint8 [N, C, H, W]
 
 
+@runtime_checkable
 class Batches(Protocol):
     """What feeds the training loop: the same batches for the same epoch, from any place in it."""
 
