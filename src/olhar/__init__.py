@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 from olhar.errors import UserError
 
 if TYPE_CHECKING:
-    from olhar.run import Run, check, load, resume, train
+    from olhar.launch import resume, train
+    from olhar.run import Run, check, load
 
 __version__ = "0.1.0"
 __all__ = ["Run", "UserError", "__version__", "check", "load", "resume", "train"]
 
-_VERBS = ("Run", "check", "load", "resume", "train")  # all live in olhar.run
+_ROOMS = {"train": "launch", "resume": "launch", "Run": "run", "check": "run", "load": "run"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _VERBS:
-        return getattr(importlib.import_module("olhar.run"), name)
+    if name in _ROOMS:
+        return getattr(importlib.import_module(f"olhar.{_ROOMS[name]}"), name)
     raise AttributeError(f"module 'olhar' has no attribute '{name}'")
 
 
@@ -37,7 +38,7 @@ class _CallableRoom(ModuleType):
     """The folder olhar/train/, which can be called: it bears the name of the verb `olhar.train(...)`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return getattr(importlib.import_module("olhar.run"), "train")(*args, **kwargs)  # noqa: B009
+        return getattr(importlib.import_module("olhar.launch"), "train")(*args, **kwargs)  # noqa: B009
 
 
 class _Package(ModuleType):

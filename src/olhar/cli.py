@@ -48,17 +48,17 @@ def train(found: Namespace) -> int:
     started = time.monotonic()  # a budget counts from the command: importing torch takes its share of it
     config = Config().with_changes(changes(found))
     must_exist(found.data)
-    from olhar import run, terminal
+    from olhar import launch, terminal
 
-    return terminal.show_result(run.train(found.data, run=found.run, config=config, started=started), found.json)
+    return terminal.show_result(launch.train(found.data, run=found.run, config=config, started=started), found.json)
 
 
 def resume(found: Namespace) -> int:
     """Continue an interrupted run from its last checkpoint, to the same weights."""
     run_must_exist(found.run)
-    from olhar import run, terminal
+    from olhar import launch, terminal
 
-    resumed = run.resume(found.run, verify=found.verify)
+    resumed = launch.resume(found.run, verify=found.verify)
     return 0 if found.verify else terminal.show_result(resumed, found.json)
 
 

@@ -69,8 +69,8 @@ class Candidate:
     epochs: int
 
 
-# From random weights a larger network only pays if the time allows it enough passes over the data;
-# the passes are where each overtook the next smaller on CIFAR-10 (small) and on photographs of animals (large).
+# From random weights a larger network only pays if the time allows it enough passes over the data. How many is
+# our judgement, not a measurement: what papers that train these networks quickly give them.
 SMALL_CANDIDATES = (
     ("resnet18", 30),
     ("resnet9", 9),
@@ -137,43 +137,52 @@ def resolve(config: Config, facts: Facts, model: str | None = None, size: int | 
     return plan
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """An optimizer with the settings that go with it; the rate is for batches of 128."""
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+    clip: float
+    why: str
+
+
+NORMED = Recipe("sgd", 0.1, 5e-4, 0.0, "batch-normalised networks generalise best with it")
+PLAIN = Recipe("adamw", 1e-3, 0.05, 1.0, "steady without batch normalisation")
+PRETRAINED = Recipe("adamw", 1e-4, 0.05, 1.0, "gentle on weights that already know something")
+
+
+def recipe_for(facts: Facts, model: str, optimizer: str) -> Recipe:
+    """The recipe for a model; `optimizer`, unless "auto", is what was asked for."""
+    usual = NORMED if model.startswith(("cnn", "resnet")) else PLAIN
+    if facts.pretrained:
+        usual = PRETRAINED
+    fitting = [r for r in (usual, NORMED, PLAIN) if optimizer in ("auto", r.optimizer)]
+    return fitting[0]
+
+
 def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:
     """Batch size, optimizer, learning rate, decay, smoothing."""
-    usual = 128 if side <= SMALL else 32
-    if facts.accelerator and side <= SMALL:
-        usual = 512
+    usual = 32 if side > SMALL else 512 if facts.accelerator else 128
     # at least 16 steps a pass: fewer, and a pass teaches too little
     largest = 2 ** int(math.log2(max(8, facts.n_train / 16)))
-    batch = max(8, min(usual, largest)) // facts.world * facts.world or facts.world
+    batch = max(min(usual, largest) // facts.world, 1) * facts.world
     reason = "16 steps or more a pass over few images" if batch < usual else f"usual for images of {side} px"
     plan.settle("train.batch_size", batch, reason)
     batch = plan.config.train.batch_size or batch
 
-    model = plan.config.model.name or ""
-    normed = not model.startswith(("linear", "mlp", "timm:"))
-    plan.settle(
-        "optim.name",
-        "sgd" if normed and not facts.pretrained else "adamw",
-        ("batch-normalised networks generalise best with it" if normed else "steady without batch normalisation")
-        if not facts.pretrained
-        else "gentle on weights that already know something",
-    )
-    sgd = plan.config.optim.name == "sgd"
-    # linear scaling rule (Goyal et al., arXiv 1706.02677): twice the batch, twice the step
-    peak = 0.1 * batch / 128 if sgd else (1e-4 if facts.pretrained else 1e-3) * math.sqrt(batch / 128)
-    plan.settle(
-        "optim.lr",
-        float(f"{peak:.2g}"),
-        f"{'0.1' if sgd else '1e-4' if facts.pretrained else '1e-3'} for 128 images, scaled to {batch}",
-    )
-    plan.settle("optim.weight_decay", 5e-4 if sgd else 0.05, f"usual with {plan.config.optim.name}")
-    plan.settle(
-        "optim.clip",
-        0.0 if sgd else 1.0,
-        "not needed with batch normalisation" if sgd else "against rare long gradients",
-    )
-    smoothing = 0.1 if facts.task == "classify" and facts.num_classes > 1 else 0.0
-    plan.settle("objective.label_smoothing", smoothing, "keeps the model from being too sure")
+    recipe = recipe_for(facts, plan.config.model.name or "", plan.config.optim.name)
+    plan.settle("optim.name", recipe.optimizer, recipe.why)
+    # twice the batch, twice the step for SGD (Goyal et al., arXiv 1706.02677), its root for Adam (Malladi et al.,
+    # arXiv 2205.10287)
+    scale = batch / 128 if recipe.optimizer == "sgd" else math.sqrt(batch / 128)
+    plan.settle("optim.lr", float(f"{recipe.lr * scale:.2g}"), f"{recipe.lr:g} for 128 images, scaled to {batch}")
+    plan.settle("optim.weight_decay", recipe.weight_decay, f"usual with {recipe.optimizer}")
+    why = "against rare long gradients" if recipe.clip else "not needed with batch normalisation"
+    plan.settle("optim.clip", recipe.clip, why)
+    if facts.task == "classify":
+        plan.settle("objective.label_smoothing", 0.1, "keeps the model from being too sure")
 
 
 def settle_length(plan: Plan, facts: Facts, side: int) -> None:

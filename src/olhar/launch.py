@@ -1,0 +1,284 @@
+"""Start a training, or go on with one: from what a person typed to a finished run.
+
+run = olhar.train("photos/", epochs=20)
+"""
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from safetensors.torch import load_file
+
+from olhar import build, plan
+from olhar.config import Config, all_settings, parse_duration
+from olhar.data import doctor
+from olhar.data.recognise import recognise
+from olhar.data.sample import Collection
+from olhar.errors import UserError
+from olhar.fit import Fit
+from olhar.folder import RunFolder, versions
+from olhar.run import Run, load
+from olhar.train.checkpoint import newest
+from olhar.train.device import describe_machine, images_per_second, pick_device
+from olhar.train.log import Voice, clock
+
+GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})  # Pillow's modes without colour
+STYLES = {"repaired": "green", "warning": "yellow", "refused": "red"}
+
+
+def train(
+    data: str | Path,
+    *,
+    run: str | Path | None = None,
+    config: Config | None = None,
+    quiet: bool = False,
+    started: float | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a model on a folder or table of images, evaluate it, and write its run folder and report.
+
+    Args:
+        data: a folder, a table, or the name of a set.
+        run: the run folder to make; runs/NAME-N by default. Never overwritten.
+        settings: by the command line's names, `epochs=20`, or dotted, `**{"optim.lr": 0.1}`.
+        started: `time.monotonic()` from which a budget counts; now by default.
+
+    Raises:
+        UserError: the data, the settings or the run folder are at fault; the message says what to do.
+        KeyboardInterrupt: with the run folder; `resume` goes on from there.
+    """
+    started = time.monotonic() if started is None else started
+    config = (config or Config()).with_changes(dotted(settings))
+    budget = parse_duration(config.train.budget) if config.train.budget else None
+    device = pick_device(config.train.device)
+    rank, world = processes(device)
+    voice = Voice(quiet or rank > 0)
+
+    collection = recognise(data, config=config.data)
+    voice.say(collection.explanation)
+    collection, examined = examine(collection, config, voice)
+    channels = 1 if set(examined.modes) <= GREY else 3
+    chosen = choose(collection, examined, config, channels, device, world, started, budget)
+    for line in chosen.lines():
+        voice.say(line, style="dim")
+
+    folder = RunFolder(shared(str(RunFolder.create(run, str(data)).path) if rank == 0 else "", world))
+    facts = {
+        "olhar": versions()["olhar"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command(str(data)),
+        **build.describe(collection, chosen.config, channels, describe_machine(device) | {"processes": world}),
+        "plan": [asdict(decision) for decision in chosen.decisions],
+        "versions": versions(),
+        "findings": [asdict(finding) for finding in examined.findings],
+        "left_out": sorted(examined.drop),
+    }
+    feeder = build.Feeder.from_facts(facts, chosen.config, rank, world)
+    deadline = started + budget if budget else None
+    try:
+        fit = Fit(folder, facts, collection, chosen.config, feeder, device, voice, deadline=deadline)
+        if rank == 0:
+            folder.config = fit.config
+            folder.write_splits(collection)
+            folder.facts = facts | {"config": fit.config.to_dict()}
+        voice.say(fit.describe(), style="dim")
+        return complete(fit, voice, started)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(folder.path) from None
+
+
+def resume(run: str | Path, verify: bool = False, quiet: bool = False) -> Run:
+    """Continue an interrupted run to the end it would have had: on a CPU, bit for bit.
+
+    Args:
+        verify: instead, show that stopping and resuming changes nothing (see `verify_resume`), and leave the run
+            as it is.
+
+    Raises:
+        UserError: the run is finished, or its data or settings changed; the message names the difference.
+        KeyboardInterrupt: with the run folder.
+    """
+    started = time.monotonic()
+    folder = RunFolder.open(run)
+    config, facts = folder.config, folder.facts
+    device = pick_device(config.train.device)
+    rank, world = processes(device)
+    voice = Voice(quiet or rank > 0)
+    if facts.get("result") and not verify:
+        raise UserError(f"{run} is finished, so there is nothing to resume: open {folder.report}.")
+    refuse_changes(folder, config, world)
+    collection = recognise(facts["data"]["path"], config=config.data)
+    folder.refuse_other_data(collection)
+    collection = without(collection, set(facts["left_out"]))
+
+    def make(target: RunFolder) -> Fit:
+        feeder = build.Feeder.from_facts(facts, config, rank, world)
+        return Fit(target, dict(facts), collection, config, feeder, device, voice)
+
+    try:
+        if verify:
+            verify_resume(make, folder, voice)
+            return load(run)
+        fit = make(folder)
+        fit.load_checkpoint()
+        voice.say(f"Resuming {folder.path} at step {fit.position.step:,}, epoch {fit.position.epoch}.")
+        return complete(fit, voice, started)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(folder.path) from None
+
+
+def complete(fit: Fit, voice: Voice, started: float) -> Run:
+    """Train to the end, evaluate, write the results and the report."""
+    fit.run()
+    result = fit.finish()
+    for name, reason in fit.batches.unreadable.items():
+        voice.say(f"! {name} was left out: {reason}", style="yellow")
+    if fit.main:
+        result["wall_seconds"] = time.monotonic() - started
+        fit.folder.facts = fit.folder.facts | {"result": result}
+    fit.accelerator.wait_for_everyone()
+    run = Run(fit.folder, fit.device)
+    if fit.main:
+        page = run.report()
+        voice.say(f"Done in {clock(time.monotonic() - started)}. The report: {page}")
+    return run
+
+
+def examine(collection: Collection, config: Config, voice: Voice) -> tuple[Collection, doctor.Report]:
+    """Let the doctor look; say what was found, leave out what cannot be read, refuse what must not be trained on."""
+    level = "quick" if config.data.check == "off" else config.data.check
+    report = doctor.examine(collection, level)
+    if config.data.check != "off":
+        for finding in report.findings:
+            voice.say(f"{finding.level}: {finding.message} {finding.cure}", style=STYLES[finding.level])
+        doctor.refuse(report.findings, config.data.allow)
+    return without(collection, set(report.drop)), report
+
+
+def without(collection: Collection, ids: set[str]) -> Collection:
+    """The collection less some records."""
+    return replace(collection, records=[r for r in collection.records if r.id not in ids])
+
+
+def choose(
+    collection: Collection,
+    examined: doctor.Report,
+    config: Config,
+    channels: int,
+    device: torch.device,
+    world: int,
+    started: float,
+    budget: float | None,
+) -> plan.Plan:
+    """The plan; with a budget, the model that this machine trains well in the time, by a short measurement."""
+    height, width = examined.sizes.median
+    facts = plan.Facts(
+        n_train=len(collection.split("train")),
+        task=collection.task,
+        num_classes=len(collection.class_names),
+        height=height,
+        width=width,
+        accelerator=device.type != "cpu",
+        upright=all(len(name) == 1 for name in collection.class_names) and collection.task == "classify",
+        pretrained=config.model.weights is not None,
+        world=world,
+    )
+    if budget is None or config.model.name is not None:
+        return plan.resolve(config, facts)
+    options = plan.candidates(facts, config.data.image_size)
+    outputs = max(1, len(collection.class_names))
+
+    def speed(option: plan.Candidate) -> float:
+        network = build.new_model(option.model, option.image_size, channels, outputs).to(device)
+        return images_per_second(network, (channels, option.image_size, option.image_size), device)
+
+    left = 0.9 * (started + budget - time.monotonic())
+    option, reason = plan.pick(options, facts.n_train, left, speed)
+    return plan.resolve(config, facts, option.model, option.image_size, reason)
+
+
+def processes(device: torch.device) -> tuple[int, int]:
+    """(rank, number) of this process, as torchrun or `accelerate launch` started it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    state = PartialState(cpu=device.type == "cpu")
+    return state.process_index, state.num_processes
+
+
+def shared(text: str, world: int) -> str:
+    """The first process's text, on all of them."""
+    return broadcast_object_list([text])[0] if world > 1 else text
+
+
+def dotted(settings: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as settings: epochs -> train.epochs, model -> model.name, "optim.lr" as it is."""
+    known = all_settings()
+    names = {setting.partition(".")[2]: setting for setting in known}
+    names |= {"model": "model.name", "optim": "optim.name"}
+    return {key if "." in key else names.get(key, key): value for key, value in settings.items()}
+
+
+def command(data: str) -> str:
+    """What to type to do it again."""
+    if Path(sys.argv[0]).name in ("olhar", "__main__.py"):
+        return shlex.join(["olhar", *sys.argv[1:]])
+    return f"olhar.train({data!r}, ...)"
+
+
+def refuse_changes(folder: RunFolder, config: Config, world: int) -> None:
+    """Raise UserError where a setting, or the number of processes, is not what the run began with."""
+    began, now = folder.facts["config"], config.to_dict()
+    for section, settings in now.items():
+        for name, value in settings.items():
+            if began[section].get(name) != value:
+                raise UserError(
+                    f"{folder.config_file} says {section}.{name} = {value}, but the run began with "
+                    f"{began[section].get(name)}: put it back to resume, or train anew."
+                )
+    if (first := folder.facts["machine"]["processes"]) != world:
+        raise UserError(f"{folder.path} began with {first} processes and cannot go on with {world}.")
+
+
+def verify_resume(make: Callable[[RunFolder], Fit], folder: RunFolder, voice: Voice) -> None:
+    """Go 10 steps on from the last checkpoint in one go; again with a stop, a save and a fresh start in the middle.
+
+    Everything is compared: weights, average, optimizer, random states, position. Raises UserError on a difference.
+    """
+    before = newest(folder.checkpoints)
+    with tempfile.TemporaryDirectory() as scratch:
+        ends = []
+        for name, stops in (("straight", (10,)), ("resumed", (5, 10))):
+            target = RunFolder(Path(scratch) / name)
+            target.path.mkdir()
+            if before:
+                shutil.copytree(before, target.checkpoints / before.name)
+            for stop in stops:
+                fit = make(target)
+                fit.load_checkpoint()
+                first = fit.position.step if stop == stops[0] else first
+                fit.run(stop_at=first + stop)
+                fit.save_checkpoint()
+            end = newest(target.checkpoints)
+            assert end is not None
+            ends.append(load_file(end / "tensors.safetensors"))
+    straight, resumed = ends
+    worst = max(
+        float((straight[k].double() - resumed[k].double()).abs().max()) for k in straight if straight[k].numel()
+    )
+    voice.say(
+        f"10 steps from step {first:,} in one go, and again stopped and resumed after 5: {len(straight)} tensors "
+        f"(weights, average, optimizer, random states) compared, largest difference {worst:g}."
+    )
+    if worst:
+        raise UserError(f"{folder.path} does not resume to the same weights here: largest difference {worst:g}.")
