@@ -3,7 +3,8 @@
 Lengths and places are shares of the image's side, x to the right and y down; colours are RGB in [0, 1]. To give the
 same pixels on every machine and for ever, numbers come from SHAKE-128, a published standard, those of whole arrays
 from the raw bits of PCG64, which NumPy promises not to change (unlike the methods of its Generator), and pixels are
-made of + - * / and square roots, which IEEE 754 rounds alike everywhere.
+made of + - * / and square roots, which IEEE 754 rounds alike everywhere; the few sines and cosines are taken in double
+precision and used in single, where the last bits in which libraries differ are gone.
 
 Shapes: H W canvas, h w the window around one thing.
 """
@@ -90,12 +91,12 @@ def ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A disc whose two halves are sheared upwards; the distance is to first order, |f| / |gradient of f|."""
-    shear, scale = 0.8, 1.2675  # of the unit disc; with this scale the sheared one touches the unit circle
-    across = scale * np.abs(u)
-    along = scale * v + (1 - scale) + shear * across
+    """A disc, widened, whose two halves are sheared upwards; the distance is to first order, |f| / |gradient of f|."""
+    scale, width = 1.42, 1.2  # at this scale the lower tip and both halves touch the unit circle
+    across = (scale / width) * np.abs(u)
+    along = scale * v + (1 - scale) + across
     length = np.sqrt(across * across + along * along) + 1e-6
-    tilted = across + shear * along
+    tilted = (across + along) / width
     slope = np.sqrt(tilted * tilted + along * along) + 1e-6
     return (length - 1) * length / (scale * slope)
 
