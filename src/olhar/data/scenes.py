@@ -66,10 +66,12 @@ class Thing:
 
     @property
     def name(self) -> str:
+        """Such as "red circle"."""
         return f"{COLOR_NAMES[self.color]} {SHAPES[self.shape]}"
 
     @property
     def held_out(self) -> bool:
+        """Whether its color and shape are one of the pairs kept for tests of composition."""
         return (self.color - self.shape) % len(COLORS) == HELD_OUT_OFFSET
 
 
@@ -210,6 +212,7 @@ def scene(
 
 
 def make_thing(draws: Draws, shape: int, color: int, x: float, y: float, radius: float) -> Thing:
+    """A thing turned and tinted by chance."""
     # A square on its corner is called a diamond, a cross on its side a saltire: these two only lean.
     most = math.pi / 6 if SHAPES[shape] in ("square", "cross") else math.pi
     angle = draws.uniform(-most, most)
@@ -248,6 +251,7 @@ def least_gap(radius: float, other: float, share: float = 1.0) -> float:
 
 
 def relation(thing: Thing, other: Thing) -> str:
+    """Where `thing` is, seen from `other`."""
     across, down = thing.x - other.x, thing.y - other.y
     if abs(down) > abs(across):
         return "above" if down < 0 else "below"
@@ -255,6 +259,7 @@ def relation(thing: Thing, other: Thing) -> str:
 
 
 def with_article(noun: str) -> str:
+    """Such as "a red circle" or "an orange circle"."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
