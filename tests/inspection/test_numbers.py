@@ -39,6 +39,10 @@ def test_honest_probabilities_are_calibrated():
     assert calibration(confidence, RNG.random(200_000) < confidence).error < 0.01
 
 
+def test_a_probability_on_an_edge_belongs_to_the_bin_below():
+    assert [b.high for b in calibration(np.array([0.5]), np.array([True]), num_bins=2).bins] == [0.5]
+
+
 def test_certain_and_impossible_answers_have_a_bin():
     measured = calibration(np.array([0.0, 1.0]), np.array([False, True]))
     assert [b.count for b in measured.bins] == [1, 1]
@@ -67,7 +71,7 @@ def test_confusion_and_scores_are_those_of_scikit_learn():
     scores = class_scores(matrix)
     expected = precision_recall_fscore_support(truth, said)
     for name, column in zip(("precision", "recall", "f1", "support"), expected, strict=True):
-        np.testing.assert_allclose([getattr(s, name) for s in scores], column)
+        np.testing.assert_allclose([getattr(s, name) for s in scores], np.asarray(column))
 
 
 def test_a_class_that_never_occurs_has_no_score():

@@ -52,20 +52,17 @@ def capture(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Any]]:
 def dry_run(model: nn.Module, input_shape: Sequence[int]) -> None:
     """The model's own forward on one image of `input_shape` (C, H, W), with shapes alone: no memory, no time.
 
-    Parameters and input are on torch's meta device; the model itself is left as it was. In evaluation mode, and
-    without attention's fused path, so that every operation shows.
+    Parameters and input are on torch's meta device (where attention takes no fused path, so that every operation
+    shows), the model in evaluation mode; it is left as it was.
     """
     values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
     modes = {module: module.training for module in model.modules()}
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     model.eval()
     try:
         with torch.no_grad():
             functional_call(model, shapes, (torch.empty(1, *input_shape, device="meta"),))
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
         for module, mode in modes.items():
             module.training = mode
 
