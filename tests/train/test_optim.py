@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from olhar.train.muon import Muon, orthogonalize
 from olhar.train.optim import Ema, Length, Schedule, make_optimizer, parameter_groups
 from olhar.train.position import Position
 
@@ -92,3 +93,47 @@ def test_ema_averages_running_statistics_and_copies_counters():
     ema.swap()
     assert int(net.num_batches_tracked) == 1
     assert 0 < float(net.running_mean.mean()) < 4
+
+
+def test_orthogonalize_keeps_the_directions_and_evens_the_lengths():
+    torch.manual_seed(0)
+    for shape in ((6, 20), (20, 6), (8, 8)):
+        matrix = torch.randn(shape)
+        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+        singular = torch.linalg.svdvals(orthogonalize(matrix, steps=8))
+        assert singular.min() > 0.6
+        assert singular.max() < 1.3
+        # the same singular vectors: in their basis the result is diagonal
+        inner = u.T @ orthogonalize(matrix, steps=8) @ vh.T
+        torch.testing.assert_close(inner, torch.diag(inner.diagonal()), atol=1e-4, rtol=0)
+        assert s.max() / s.min() > 1.5  # they were not even before
+
+
+def test_muon_is_sgd_where_it_does_not_orthogonalize():
+    ours, theirs = nn.Linear(4, 3), nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    a = Muon([{"params": ours.parameters(), "weight_decay": 0.01}], lr=0.1, momentum=0.9)
+    b = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    for _ in range(3):
+        x = torch.randn(5, 4)
+        for net, optimizer in ((ours, a), (theirs, b)):
+            optimizer.zero_grad()
+            net(x).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+    torch.testing.assert_close(ours.bias, theirs.bias)
+
+
+def test_muon_moves_every_direction_equally_far():
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8, 2))
+    optimizer = make_optimizer(layers, "muon", lr=0.1, weight_decay=5e-4, momentum=0.9)
+    inner, outer, rest = optimizer.param_groups
+    assert [p.shape for p in inner["params"]] == [(8, 4, 3, 3)]  # neither the first layer nor the last
+    assert [len(g["params"]) for g in (outer, rest)] == [2, 3]
+    weight = layers[1].weight
+    before = weight.detach().clone()
+    weight.grad = torch.randn_like(weight) * torch.logspace(-3, 0, 8).view(8, 1, 1, 1)  # directions of all sizes
+    optimizer.step()
+    moved = torch.linalg.svdvals((weight - before * (1 - 0.1 * 0.1)).reshape(8, -1)) / 0.1
+    assert moved.max() < 1.3
+    assert moved.median() > 0.5

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, get_args, get_origin
 import torch
 
 from olhar.errors import UserError, nearest
-from olhar.models import cnn, resnet, resnet9
+from olhar.models import cnn, fastcnn, resnet, resnet9
 from olhar.models.base import Encoder
 from olhar.models.classifier import Classifier
 from olhar.models.cnn import CNN
+from olhar.models.fastcnn import FastCNN
 from olhar.models.linear import Linear
 from olhar.models.mlp import MLP
 from olhar.models.resnet import ResNet
@@ -23,6 +24,8 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "cnn": partial(CNN, **cnn.SIZES["cnn"]),
     "cnn-small": partial(CNN, **cnn.SIZES["cnn-small"]),
     "cnn-tiny": partial(CNN, **cnn.SIZES["cnn-tiny"]),
+    "cnn-fast": partial(FastCNN, **fastcnn.SIZES["cnn-fast"]),
+    "cnn-fast-wide": partial(FastCNN, **fastcnn.SIZES["cnn-fast-wide"]),
     "resnet9-slim": partial(ResNet9, **resnet9.SIZES["resnet9-slim"]),
     "resnet9": partial(ResNet9, **resnet9.SIZES["resnet9"]),
     "resnet18": partial(ResNet, **resnet.SIZES["resnet18"]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from olhar.train.muon import Muon
 from olhar.train.position import Position
 
 
@@ -26,16 +27,32 @@ def parameter_groups(task: nn.Module, weight_decay: float) -> list[dict]:
 def make_optimizer(
     task: nn.Module, name: str, lr: float, weight_decay: float, momentum: float
 ) -> torch.optim.Optimizer:
-    """SGD with Nesterov's momentum, or AdamW. Both in their fused form: one pass over the parameters a step.
+    """SGD with Nesterov's momentum, AdamW, or Muon (see muon.py).
 
-    `weight_decay` is PyTorch's: with SGD it is 2λ of Eq 1.60, with AdamW it is decoupled from the gradient.
+    `weight_decay` is PyTorch's: with SGD it is 2λ of Eq 1.60; with AdamW it is decoupled from the gradient. SGD and
+    AdamW are fused: one pass over the parameters a step.
     """
+    if name == "muon":
+        return Muon(muon_groups(task, weight_decay), lr=lr, momentum=momentum)
     groups = parameter_groups(task, weight_decay)
     fused = all(p.device.type in ("cpu", "cuda") for p in task.parameters())
     if name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
     assert name == "adamw", name
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), fused=fused)
+
+
+def muon_groups(task: nn.Module, weight_decay: float) -> list[dict]:
+    """Orthogonal steps for the weights between the first layer and the last; SGD for those two, biases and norms.
+
+    The first layer sees pixels and the last gives scores: their scales mean something, and are left to the gradient.
+    """
+    weights, rest = parameter_groups(task, weight_decay)
+    first, *hidden, last = weights["params"] if len(weights["params"]) > 1 else [*weights["params"], None]
+    # momentum 0.6 and decay 0.1: Jordan's for networks of this kind; a decoupled decay is scaled by the rate
+    inner = {"params": hidden, "weight_decay": 0.1, "momentum": 0.6, "orthogonal": True}
+    outer = {"params": [p for p in (first, last) if p is not None], "weight_decay": weight_decay}
+    return [group for group in (inner, outer, rest) if group["params"]]
 
 
 @dataclass(frozen=True)
