@@ -144,7 +144,7 @@ class Recipe:
 
 
 NORMED = Recipe("sgd", 0.1, 5e-4, 0.0, "batch-normalised networks generalise best with it")
-# a third fewer passes than SGD to the same accuracy; the rate does not depend on the batch, nor does a step's length
+# in two passes over CIFAR-10 it took cnn-fast to 82% where SGD took it to 78% (one run each)
 QUICK = Recipe("muon", 0.1, 5e-4, 0.0, "learns most in few passes")
 PLAIN = Recipe("adamw", 1e-3, 0.05, 1.0, "steady without batch normalisation")
 PRETRAINED = Recipe("adamw", 1e-4, 0.05, 1.0, "gentle on weights that already know something")
@@ -163,24 +163,21 @@ def recipe_for(facts: Facts, model: str, optimizer: str) -> Recipe:
 
 def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:
     """Batch size, optimizer, learning rate, decay, smoothing."""
-    usual = 32 if side > SMALL else 512 if facts.accelerator else 128
+    recipe = recipe_for(facts, plan.config.model.name or "", plan.config.optim.name)
+    # a step of Muon costs the same for any batch, so that large ones are cheaper
+    usual = 32 if side > SMALL else 512 if facts.accelerator or recipe is QUICK else 128
     # at least 16 steps a pass: fewer, and a pass teaches too little
     largest = 2 ** int(math.log2(max(8, facts.n_train / 16)))
     batch = max(min(usual, largest) // facts.world, 1) * facts.world
     reason = "16 steps or more a pass over few images" if batch < usual else f"usual for images of {side} px"
     plan.settle("train.batch_size", batch, reason)
     batch = plan.config.train.batch_size or batch
-
-    recipe = recipe_for(facts, plan.config.model.name or "", plan.config.optim.name)
     plan.settle("optim.name", recipe.optimizer, recipe.why)
     # twice the batch, twice the step for SGD (Goyal et al., arXiv 1706.02677), its root for Adam (Malladi et al.,
     # arXiv 2205.10287)
     scale = {"sgd": batch / 128, "adamw": math.sqrt(batch / 128), "muon": 1.0}[recipe.optimizer]
-    plan.settle(
-        "optim.lr",
-        float(f"{recipe.lr * scale:.2g}"),
-        f"{recipe.lr:g} for 128 images" + (f", scaled to {batch}" if scale != 1 else ""),
-    )
+    scaled = f" for batches of 128, scaled to {batch}" if scale != 1 else ""
+    plan.settle("optim.lr", float(f"{recipe.lr * scale:.2g}"), f"{recipe.lr:g} is usual{scaled}")
     plan.settle("optim.weight_decay", recipe.weight_decay, f"usual with {recipe.optimizer}")
     why = "against rare long gradients" if recipe.clip else "not needed with batch normalisation"
     plan.settle("optim.clip", recipe.clip, why)

@@ -1,7 +1,6 @@
 """Algorithm 1 of the notes: forward, loss, gradient, step, until the end. The one loop, for every task.
 
-It knows a Task, an optimizer and batches, and nothing of what is inside them. Accelerate makes several
-processes of it. The notes' algorithm takes all the data a step; this one, as everyone's, a batch.
+It knows a Task, an optimizer and batches, and nothing inside them. The notes take all data a step; it takes a batch.
 """
 
 import math
@@ -60,11 +59,10 @@ class Training:
             for epoch in count(self.position.epoch):
                 self.position.epoch = epoch
                 for batch in self.batches.epoch(epoch, skip=self.position.batch):
-                    stepped = self.step(batch)
-                    if stepped:
+                    if self.step(batch):
                         self.tell(interrupted.is_set())
-                    if stepped and self.finished():
-                        return self.position
+                        if self.finished():
+                            return self.position
                 self.position.batch = 0
         raise AssertionError("epochs never end")
 

@@ -1,8 +1,8 @@
 """Muon: momentum whose every direction moves the weights equally far (Jordan et al. 2024, "Muon").
 
 A gradient step along a matrix of weights is dominated by its few largest singular values. Muon replaces the
-momentum by the nearest orthogonal matrix, so that the rare directions are learnt as fast as the common ones; for
-short trainings from random weights it needs about a third fewer passes than SGD.
+momentum by the nearest orthogonal matrix, so that the rare directions are learnt as fast as the common ones. It
+serves short trainings from random weights.
 """
 
 from collections.abc import Callable, Iterable
