@@ -8,7 +8,7 @@ import torch
 import torchvision.transforms.v2.functional as F
 from torchvision.transforms import InterpolationMode
 
-from olhar.ops.image import affine, cutout, flip_shift, reflect, take
+from olhar.ops.image import affine, cutout, flip_shift, recolour, reflect, take
 
 
 @pytest.fixture
@@ -79,3 +79,18 @@ def test_affine_is_torchvisions_inside_the_image():
     theirs = F.affine(image, math.degrees(0.3), [-2.0, 1.5], 1.2, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR)
     inside = (slice(None), slice(None), slice(8, 16), slice(10, 30))
     torch.testing.assert_close(ours[inside], theirs[inside], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_recolour_is_torchvisions_three_steps(channels):
+    """Where no value is cut on the way, which they do at each step."""
+    image = torch.randint(60, 140, (4, channels, 9, 7), dtype=torch.uint8)
+    b, c, s = torch.tensor([[1.3, 1.0, 0.8, 1.0], [1.0, 0.7, 1.1, 1.0], [1.0, 1.2, 0.6, 1.0]])
+    ours = recolour(image, b, c, s)
+    for n in range(4):
+        theirs = F.adjust_contrast(F.adjust_brightness(image[n].float() / 255, float(b[n])), float(c[n]))
+        theirs = F.adjust_saturation(theirs, float(s[n])) if channels == 3 else theirs
+        assert (ours[n] - theirs * 255).abs().max() <= 0.55
+    assert torch.equal(ours[3], image[3])
+    loud = recolour(image, b + 3, c, s)
+    assert loud.max() == 255, "values are cut and do not wrap around"

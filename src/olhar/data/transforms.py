@@ -10,6 +10,7 @@ Shapes: N batch, C channels, H W space, K classes.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -33,10 +34,15 @@ def uniform(seed: int, epoch: int, index: Indices, count: int) -> np.ndarray:
     A counter-based generator: the counters are hashed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014),
     so any row can be drawn alone, and NumPy's releases cannot change it.
     """
-    state = mix64(mix64(np.array([seed], np.uint64)) ^ np.uint64(epoch))
-    rows = mix64(state ^ np.asarray(index, np.uint64))
+    rows = mix64(stream(seed, epoch) ^ np.asarray(index, np.uint64))
     bits = mix64(rows[:, None] ^ np.arange(1, count + 1, dtype=np.uint64))
     return (bits >> np.uint64(11)) * 2.0**-53
+
+
+@lru_cache(maxsize=64)
+def stream(seed: int, epoch: int) -> np.ndarray:
+    """What all numbers of an epoch start from, uint64 [1]."""
+    return mix64(mix64(np.array([seed], np.uint64)) ^ np.uint64(epoch))
 
 
 def mix64(x: np.ndarray) -> np.ndarray:
@@ -248,10 +254,11 @@ class Natural(Augment):
         size = self.image_size
         part = interleave(F.crop(sample["image"], *self.crop(sample["image"].shape, u)))
         image = F.resize(part, [size, size], antialias=True)
-        if self.flipped(uniform(self.seed, 0, [index], 13)[:, 12], epoch)[0]:
+        if self.flip and self.flipped(uniform(self.seed, 0, [index], 13)[:, 12], epoch)[0]:
             image = F.horizontal_flip(image)
         if self.colour:
-            image = self.jitter(image, u[4:7])
+            factors = (torch.tensor([1 + self.colour * (2 * v - 1)]) for v in u[4:7])
+            image = ops.recolour(image[None], *factors)[0]
         if u[7] < self.erase:
             share, stretch = 0.02 + 0.18 * u[8], math.exp(math.log(2) * (2 * u[9] - 1))
             h = min(size, round(size * math.sqrt(share * stretch)))
@@ -268,11 +275,6 @@ class Natural(Augment):
         crop_h = max(1, min(h, round(math.sqrt(area / stretch))))
         crop_w = max(1, min(w, round(math.sqrt(area * stretch))))
         return int(u[2] * (h - crop_h + 1)), int(u[3] * (w - crop_w + 1)), crop_h, crop_w
-
-    def jitter(self, image: UInt8[Tensor, "C H W"], u: Sequence[float]) -> UInt8[Tensor, "C H W"]:
-        brightness, contrast, saturation = (1 + self.colour * (2 * v - 1) for v in u)
-        image = F.adjust_contrast(F.adjust_brightness(image, brightness), contrast)
-        return F.adjust_saturation(image, saturation) if image.shape[0] == 3 else image
 
     def describe(self) -> str:
         mirrored = ", mirrored left-right" if self.flip else ""

@@ -5,8 +5,10 @@ Shapes: N batch, C channels, H W space. All keep the dtype, and channels_last wh
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
+
+GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue look (ITU-R BT.601)
 
 
 def reflect(position: Int[Tensor, "*any"], size: int) -> Int[Tensor, "*any"]:
@@ -89,3 +91,24 @@ def affine(
     grid = F.affine_grid(torch.stack([top, bottom], 1), list(image.shape), align_corners=False)
     moved = F.grid_sample(image.to(grid.dtype), grid, padding_mode="border", align_corners=False)
     return moved.to(image.dtype) if image.is_floating_point() else moved.round().to(image.dtype)
+
+
+def recolour(
+    image: UInt8[Tensor, "N C H W"],
+    brightness: Float[Tensor, " N"],
+    contrast: Float[Tensor, " N"],
+    saturation: Float[Tensor, " N"],
+) -> UInt8[Tensor, "N C H W"]:
+    """All values times `brightness`; distances from the mean grey times `contrast`; from each grey `saturation`.
+
+    With g a pixel's grey and ḡ their mean, the three blends together are one linear map, done in one pass:
+    x -> bcs x + bc(1 - s) g + b(1 - c) ḡ. Values are cut to 0..255 at the end only.
+    """
+    pixels = image.permute(0, 2, 3, 1).float()
+    weights = torch.tensor(GREY if pixels.shape[3] == 3 else (1.0,), device=image.device)
+    b, c, s = (factor.view(-1, 1, 1) for factor in (brightness, contrast, saturation))
+    grey = pixels @ weights
+    mean = grey.mean((1, 2), keepdim=True)
+    grey.mul_(b * c * (1 - s)).add_(b * (1 - c) * mean + 0.5)  # 0.5: conversion to bytes rounds down
+    pixels.mul_((b * c * s)[..., None]).add_(grey[..., None]).clamp_(0, 255)
+    return pixels.to(torch.uint8).permute(0, 3, 1, 2)
