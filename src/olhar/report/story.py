@@ -126,10 +126,19 @@ class Story:
     def split_name(self) -> str:
         return {"val": "validation"}.get(self.split, self.split)
 
+    @cached_property
+    def uris(self) -> dict[int, str | None]:
+        """The pictures that were asked for so far: several panels show the same."""
+        return {}
+
     def pictures(self, indices: Sequence[int]) -> list[str | None]:
         """Data URIs of the images of some predictions, None where the file is gone."""
-        tensors = self.images([self.predictions[i]["id"] for i in indices])
-        return [None if tensor is None else data_uri(tensor) for tensor in tensors]
+        new = [i for i in indices if i not in self.uris]
+        if new:
+            tensors = self.images([self.predictions[i]["id"] for i in new])
+            made = (None if tensor is None else data_uri(tensor) for tensor in tensors)
+            self.uris.update(zip(new, made, strict=True))
+        return [self.uris[i] for i in indices]
 
 
 def metric_name(name: str) -> str:

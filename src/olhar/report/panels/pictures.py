@@ -86,7 +86,7 @@ def describe(story: Story, index: int) -> dict[str, Any]:
         lines += [(f"not {name}", "quiet") for name in sorted(said - truth)]
         return {"right": said == truth, "share": None, "lines": lines}
     right = row["label"] == row["truth"]
-    lines = [(f"{row['label']} {percent(row['probability'], 0)}", "said")]
+    lines = [(f"{row['label']} · {percent(row['probability'], 0)}", "said")]
     if not right:
         lines.append((f"truth {row['truth']}", "quiet"))
     return {"right": right, "share": row["probability"], "lines": lines}

@@ -34,4 +34,6 @@ def reproduce_panel(story: Story) -> Panel:
 
 
 def show(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
