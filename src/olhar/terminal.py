@@ -2,10 +2,12 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -106,7 +108,7 @@ def show_result(run: Any, as_json: bool) -> int:
     )
     say(f"\nThe weights are those of epoch {run.result['best_epoch']:.0f}, the best on validation.")
     say(f"See what it learnt   {report}")
-    say(f"Ask it               olhar predict {run.path} PHOTO")
+    say(f"Ask it               olhar predict {shlex.quote(str(run.path))} PHOTO")
     return 0
 
 
@@ -163,7 +165,7 @@ def show_check(found: Any, allow: Sequence[str], as_json: bool) -> int:
         say(f"\n{level}: {finding.code}", COLOURS.get(level, ""))
         say(f"  {finding.message}\n  {finding.cure}")
     say("\nNothing is wrong with them." if not report.findings else "")
-    say(f"Next: olhar train {collection.root}" if not stopped else "A training would stop here.", "bold")
+    say(f"Next: olhar train {shlex.quote(collection.root)}" if not stopped else "A training would stop here.", "bold")
     return int(stopped)
 
 
@@ -179,13 +181,18 @@ def show_counts(collection: Any) -> None:
     """Images a split, and where they have classes, a class."""
     splits = [name for name in ("train", "val", "test") if collection.split(name)]
     counts = class_counts(collection, splits)
-    rows = [("all images", *(len(collection.split(name)) for name in splits))]
+    rows: list[tuple[Any, ...]] = [("all images", *(len(collection.split(name)) for name in splits))]
     classes = list(counts.items())
     if len(classes) > 24:  # more do not fit a screen: the ends are what matters
         classes.sort(key=lambda item: -item[1][0])
         between = [sum(n) for n in zip(*(n for _, n in classes[10:-10]), strict=True)]
         classes[10:-10] = [(f"({len(classes) - 20} classes between)", between)]
-    show_table(["class" if counts else "", *splits], [*rows, *((name, *n) for name, n in classes)])
+    rows += [(name, *n) for name, n in classes]
+    if collection.task == "regress":
+        targets = [[record.target for record in collection.split(name)] for name in splits]
+        for word, of in (("smallest", min), ("mean", fmean), ("largest", max)):
+            rows.append((f"{word} {collection.target_name}", *(of(values) for values in targets)))
+    show_table(["class" if counts else "", *splits], rows)
 
 
 def class_counts(collection: Any, splits: Sequence[str]) -> dict[str, list[int]]:
