@@ -80,7 +80,12 @@ class Fit:
         self.optimizer = build.make_task_optimizer(self.task, config)
         self.length, self.evaluations = self.measure_length()
         self.ema = Ema(self.task, self.settle_ema()) if config.optim.ema != 0 else None
-        self.position = Position()
+        self.training = self.make_training()
+
+    @property
+    def position(self) -> Position:
+        """Where the training is."""
+        return self.training.position
 
     def measure_precision(self) -> Precision:
         """The fastest way to compute on this machine."""
@@ -158,16 +163,16 @@ class Fit:
         found = checkpoint.newest(self.folder.checkpoints)
         if found is not None:
             rank = self.accelerator.process_index
-            self.position = checkpoint.load(found, self.task, self.optimizer, self.ema, rank)
+            self.training.position = checkpoint.load(found, self.task, self.optimizer, self.ema, rank)
         if self.main:
             self.log.rewind(self.position.log_bytes)
         return found is not None
 
-    def run(self, stop_at: int | None = None) -> None:
-        """Train to the end, or to a step. Raises KeyboardInterrupt after saving where Ctrl-C was pressed."""
+    def make_training(self) -> Training:
+        """The loop, at its beginning."""
         optim, train = self.config.optim, self.config.train
         assert optim.lr is not None
-        Training(
+        return Training(
             task=self.task,
             optimizer=self.optimizer,
             schedule=Schedule(optim.schedule, optim.lr, optim.warmup),
@@ -175,7 +180,7 @@ class Fit:
             batches=self.batches,
             accelerator=self.accelerator,
             log=self.log,
-            position=self.position,
+            position=Position(),
             evaluate=self.validate,
             keep_best=self.keep_best,
             checkpoint=self.save_checkpoint,
@@ -185,8 +190,12 @@ class Fit:
             evaluations=self.evaluations,
             patience=train.patience,
             checkpoint_seconds=train.checkpoint_seconds,
-            stop_at=stop_at,
-        ).run()
+        )
+
+    def run(self, stop_at: int | None = None) -> None:
+        """Train to the end, or to a step. Raises KeyboardInterrupt after saving where Ctrl-C was pressed."""
+        self.training.stop_at = stop_at
+        self.training.run()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

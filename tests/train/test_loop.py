@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from torch import nn
 
 from olhar.data.sample import Batch
@@ -18,6 +19,7 @@ from olhar.models.classifier import Classifier
 from olhar.tasks import Task
 from olhar.tasks.classify import Classify
 from olhar.train import checkpoint
+from olhar.train.device import seed_everything
 from olhar.train.evaluate import evaluate
 from olhar.train.log import Log, Voice
 from olhar.train.loop import Training
@@ -123,7 +125,7 @@ def test_accumulating_two_batches_is_one_of_twice_the_size(tmp_path: Path):
 
 def test_it_learns(tmp_path: Path):
     task, batches = new_task("mlp"), Fixed(8)
-    training(tmp_path, task, batches, steps=60).run()
+    training(tmp_path, task, batches, steps=60, clip=0.5).run()
     assert evaluate(task, batches.epoch(0), Accelerator(cpu=True))["accuracy"] > 0.9
 
 
@@ -137,7 +139,7 @@ def test_stopping_and_resuming_changes_nothing(tmp_path: Path, stop: int):
             ema = Ema(task, 0.9)
             run = training(tmp_path / name, task, Fixed(6), steps=10, ema=ema, stop_at=stop_at)
             (tmp_path / name).mkdir(exist_ok=True)
-            torch.manual_seed(3)
+            seed_everything(3)
             if found := checkpoint.newest(tmp_path / name / "checkpoint"):
                 position = checkpoint.load(found, task, run.optimizer, ema)
                 run.position.__dict__.update(position.__dict__)
@@ -145,8 +147,13 @@ def test_stopping_and_resuming_changes_nothing(tmp_path: Path, stop: int):
             run.checkpoint()
         found = checkpoint.newest(tmp_path / name / "checkpoint")
         assert found is not None
-        ends.append((found / "tensors.safetensors").read_bytes())
-    assert ends[0] == ends[1]
+        end = load_file(found / "tensors.safetensors")
+        # of the generators only torch's is compared here: the type checks of the tests themselves draw from Python's
+        end["rng"] = end["rng"][:, : len(torch.get_rng_state())]
+        ends.append(end)
+    straight, resumed = ends
+    assert straight.keys() == resumed.keys()
+    assert [name for name in straight if not torch.equal(straight[name], resumed[name])] == []
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_files(tmp_path: Path):

@@ -147,7 +147,6 @@ class Training:
             position.best, position.best_step, position.best_epoch = value, position.step, self.epoch
             self.keep_best()
         self.sentinels.evaluated(self.train_loss, result["loss"])
-        position.seconds = time.perf_counter() - self.began
-        where = {"step": position.step, "epoch": self.epoch, "seconds": position.seconds}
+        where = {"step": position.step, "epoch": self.epoch, "seconds": time.perf_counter() - self.began}
         self.log.validation(task.watch, best, **where, **result)
         self.since_log = time.perf_counter()
