@@ -118,7 +118,7 @@ class FileCache(MemoryCache):
         if not self.ready[index]:
             height, width, checksum = self.entries[index].tolist()
             size = height * width * self.resize.channels
-            if not 0 < size <= self.slots.shape[1] or zlib.crc32(self.slots[index, :size]) != checksum:
+            if not 0 < size <= self.slots.shape[1] or zlib.crc32(self.slots[index, :size].data) != checksum:
                 return None
             self.sizes[index] = height, width
             self.ready[index] = True
@@ -129,7 +129,7 @@ class FileCache(MemoryCache):
         if self.full:
             return
         pixels = interleaved(image)
-        entry = np.array((*pixels.shape[:2], zlib.crc32(pixels)), ENTRY)
+        entry = np.array((*pixels.shape[:2], zlib.crc32(pixels.data)), ENTRY)
         try:
             with self.file.open("r+b") as file:
                 file.seek(self.start + index * self.slots.shape[1])
