@@ -93,6 +93,10 @@ def test_settings_are_read_as_their_types(words: str, expected: dict, order: str
         ("train x --budget soon", "write it like 90s, 10min or 2h"),
         ("train x --budget 1min --epochs 3", "not allowed with"),
         ("train x epochs=3", "did you mean --epochs?"),
+        ("train x --epochs 0", "train.epochs must be 1 or more, not 0."),
+        ("train x --lr nan", "optim.lr must be 0 or more, not nan."),
+        ("train x --data.val_fraction 1.5", "data.val_fraction must be between 0 and 0.9, not 1.5."),
+        ("train x --data.workers none --train.tensorboard none", "train.tensorboard must be bool, not None."),
         ("predict run", "Missing: IMAGE."),
         ("predict run x --top 0", "'0' is not 1 or more"),
         ("evaluate run x --split tset", "'tset' is not one of train, val, test"),
@@ -150,7 +154,7 @@ def test_help_shows_each_setting_with_its_sentence_and_default(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "--epochs N Passes over the training data." in shown
     assert "Share of the training spent raising the learning rate from zero. [0.1]" in shown
-    assert "{auto,sgd,adamw}" in shown
+    assert "--objective.variance {fixed,learned}" in shown
 
 
 def test_check_explains_a_folder_to_people_and_programs(capsys, colours: Path):

@@ -5,6 +5,7 @@ show them without importing torch.
 """
 
 import dataclasses
+import math
 import re
 import types
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ class DataConfig:
 
     task: str | None = None
     """What to learn: classify or regress. None: recognised from the folder."""
+    format: str | None = None
+    """How the data are read: folders or table. None: recognised."""
     image_size: int | None = None
     """Side in pixels of the square the model sees. None: from the images' own sizes."""
     file_column: str | None = None
@@ -75,7 +78,7 @@ class ObjectiveConfig:
 class OptimConfig:
     """How a gradient becomes a step, and how large."""
 
-    name: Literal["auto", "sgd", "adamw"] = "auto"
+    name: Literal["auto", "sgd", "adamw", "muon"] = "auto"
     """How a gradient becomes a step: SGD with Nesterov momentum, or AdamW. auto: from the model."""
     lr: float | None = None
     """Peak learning rate."""
@@ -144,7 +147,7 @@ class Config:
             hints = get_type_hints(type(part))
             if name not in hints:
                 raise UserError(f"There is no setting '{key}': {nearest(key, all_settings())}")
-            part = dataclasses.replace(part, **{name: coerce(key, value, hints[name])})
+            part = dataclasses.replace(part, **{name: within_limits(key, coerce(key, value, hints[name]))})
             result = dataclasses.replace(result, **{section: part})
         return result
 
@@ -166,6 +169,41 @@ class Config:
 
 
 SECTIONS = tuple(f.name for f in dataclasses.fields(Config))
+
+
+# The smallest and largest value of the numbers that have one; all of them are finite.
+LIMITS: dict[str, tuple[float, float]] = {
+    "data.image_size": (1, math.inf),
+    "data.val_fraction": (0, 0.9),
+    "data.test_fraction": (0, 0.9),
+    "data.workers": (1, math.inf),
+    "data.cache_share": (0, 1),
+    "objective.label_smoothing": (0, 1),
+    "optim.lr": (0, math.inf),
+    "optim.weight_decay": (0, math.inf),
+    "optim.momentum": (0, 1),
+    "optim.warmup": (0, 1),
+    "optim.clip": (0, math.inf),
+    "optim.accumulate": (1, math.inf),
+    "optim.ema": (0, 1),
+    "train.epochs": (1, math.inf),
+    "train.batch_size": (1, math.inf),
+    "train.seed": (0, 2**63 - 1),  # what torch's generator takes
+    "train.patience": (1, math.inf),
+    "train.checkpoint_seconds": (0, math.inf),
+    "train.evaluations": (1, math.inf),
+}
+
+
+def within_limits(key: str, value: Any) -> Any:
+    """`value` where its setting allows it, or an error that says what it allows."""
+    if key not in LIMITS or value is None:
+        return value
+    smallest, largest = LIMITS[key]
+    if smallest <= value <= largest and math.isfinite(value):
+        return value
+    allowed = f"{smallest} or more" if math.isinf(largest) else f"between {smallest} and {largest}"
+    raise UserError(f"{key} must be {allowed}, not {value}.")
 
 
 def all_settings() -> list[str]:

@@ -72,6 +72,10 @@ class Usage(argparse.ArgumentParser):
             option = f"--{word.partition('=')[0]}"
             hint = f": did you mean {option}?" if "=" in word and option in known else ""
             self.error(f"'{word}' is one argument too many{hint}")
+        try:
+            config.Config().with_changes(changes(found))
+        except UserError as mistake:
+            self.error(str(mistake))
         return found
 
 
