@@ -75,7 +75,7 @@ class Usage(argparse.ArgumentParser):
         try:
             config.Config().with_changes(changes(found))
         except UserError as mistake:
-            self.error(str(mistake))
+            self.error(f"--{mistake}")  # the message begins with the name of the setting
         return found
 
 
