@@ -1,20 +1,28 @@
-"""What is wrong with the data, and what the images are like."""
+"""What is wrong with the data: what was repaired, what to know, and what must not be trained on."""
 
+import contextlib
+import hashlib
+import json
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Literal
 
-from olhar.data.decode import header
-from olhar.data.sample import Collection, Finding, Record
+from olhar.data import checks
+from olhar.data.cache import cache_folder
+from olhar.data.sample import Collection, Finding
+from olhar.data.survey import Look, Progress, survey
 from olhar.errors import UserError
+
+VERSION = 1  # of what is stored: another one is not read
+SMALLEST_SIDE = 4  # px: less is no picture, but a spacer of a web page or a mistake
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Heights and widths over the images, in pixels, upright."""
+    """(height, width) over the images, in pixels, upright; each side by itself."""
 
     median: tuple[int, int]
     smallest: tuple[int, int]
@@ -23,6 +31,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Report:
+    """What the doctor found. `drop` are ids of images that are to be left out: they cannot be read, or show nothing.
+
+    `modes` counts the images of each of Pillow's modes. Of drawn images only some are looked at.
+    """
+
     findings: tuple[Finding, ...]
     drop: frozenset[str]
     sizes: Sizes
@@ -30,36 +43,60 @@ class Report:
     seconds: float
 
 
-def examine(collection: Collection, level: str = "quick") -> Report:
+def examine(
+    collection: Collection, level: Literal["quick", "full"] = "quick", progress: Progress | None = None
+) -> Report:
+    """Look at every image (`quick`: at its header and its end; `full`: at every byte and pixel) and at the labels.
+
+    The report is kept in the user's cache, by the collection's fingerprint: asked again, it answers at once.
+    Raises UserError where not one image can be read.
+    """
     start = time.perf_counter()
-    heights, widths, modes, drop = [], [], Counter(), set()
+    key = hashlib.sha256(f"{VERSION} {level} {collection.fingerprint()}".encode()).hexdigest()[:24]
+    file = cache_folder() / "doctor" / f"{key}.json"
+    if file.exists():
+        return from_json(file.read_text(encoding="utf-8"), time.perf_counter() - start)
+    looks = survey(collection.records, level == "full", progress)
+    bad = {id: found for id, found in looks.items() if found.error}
+    good = {id: found for id, found in looks.items() if not found.error}
+    if not good:
+        first = next(iter(bad))
+        what = f"None of the {len(bad):,} images of {collection.root} can be read"
+        raise UserError(f"{what}: the first, {first}, {bad[first].error}.")
+    tiny = {id: found for id, found in good.items() if min(found.width, found.height) < SMALLEST_SIDE}
+    drop = frozenset(bad) | frozenset(tiny)
+    kept = [record for record in collection.records if record.id not in drop]
+    findings = [*checks.of_files(bad, good, tiny), *checks.of_copies(kept, good), *checks.of_labels(collection, kept)]
+    report = Report(tuple(findings), drop, sizes_of(good), modes_of(good), time.perf_counter() - start)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the run
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(asdict(report), default=sorted), encoding="utf-8")
+        part.replace(file)
+    return report
 
-    def look(record: Record):
-        try:
-            if isinstance(record.image, Path):
-                h = header(record.image)
-                return h.height, h.width, h.mode
-            c, height, width = record.image.render().shape
-            return height, width, "L" if c == 1 else "RGB"
-        except UserError:
-            return None
 
-    with ThreadPoolExecutor() as pool:
-        for record, found in zip(collection.records, pool.map(look, collection.records), strict=True):
-            if found is None:
-                drop.add(record.id)
-                continue
-            heights.append(found[0])
-            widths.append(found[1])
-            modes[found[2]] += 1
-    sizes = Sizes(
+def refuse(findings: Iterable[Finding], allow: Sequence[str] = ()) -> None:
+    """Raise UserError with every finding that stops a training and is not in `allow`."""
+    stops = [f for f in findings if f.level == "refused" and f.code not in allow]
+    if stops:
+        raise UserError("\n".join(f"{f.message} {f.cure} To train all the same: --allow {f.code}." for f in stops))
+
+
+def from_json(text: str, seconds: float) -> Report:
+    """A stored report, which took `seconds` to read."""
+    tree = json.loads(text)
+    findings = tuple(Finding(**{**found, "files": tuple(found["files"])}) for found in tree["findings"])
+    sizes = Sizes(**{name: (height, width) for name, (height, width) in tree["sizes"].items()})
+    return Report(findings, frozenset(tree["drop"]), sizes, tree["modes"], seconds)
+
+
+def sizes_of(looks: Mapping[str, Look]) -> Sizes:
+    heights, widths = [found.height for found in looks.values()], [found.width for found in looks.values()]
+    return Sizes(
         (round(median(heights)), round(median(widths))), (min(heights), min(widths)), (max(heights), max(widths))
     )
-    return Report((), frozenset(drop), sizes, dict(modes), time.perf_counter() - start)
 
 
-def refuse(findings, allow=()) -> None:
-    """Raise for the findings that stop a run."""
-    refused = [f for f in findings if f.level == "refused" and f.code not in allow]
-    if refused:
-        raise UserError("\n".join(f"{f.message} {f.cure}" for f in refused))
+def modes_of(looks: Mapping[str, Look]) -> dict[str, int]:
+    return dict(Counter(found.mode for found in looks.values()).most_common())

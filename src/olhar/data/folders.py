@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from olhar.config import DataConfig
-from olhar.data.listing import Candidate, Listing, count, join, split_of
+from olhar.data.listing import Candidate, Listing, count, join, kinds, split_of
 from olhar.data.sample import SPLITS, Collection, Record, Split
 from olhar.errors import UserError
 
@@ -143,7 +143,7 @@ def read(listing: Listing, layout: Layout, config: DataConfig) -> Collection:
         format="class folders",
         task="classify",
         records=records,
-        explanation=f"{len(names):,} folders of {listing.formats([e.name for e in layout.examples])}{where}: "
+        explanation=f"{len(names):,} folders of {kinds([e.name for e in layout.examples])}{where}: "
         f"classification, {len(names):,} classes",
         class_names=names,
         notes=_notes(layout),

@@ -44,12 +44,6 @@ class Listing:
     tables: tuple[str, ...] = ()
     others: Counter[str] = field(default_factory=Counter)  # how many files of each other extension
 
-    def formats(self, names: Sequence[str] | None = None) -> str:
-        """The kinds of image by their extensions, the commonest first: "JPEG and PNG"."""
-        counts = Counter(extension(name) for name in (self.images if names is None else names))
-        kinds = dict.fromkeys(FORMAT_NAMES.get(ext, ext[1:].upper()) for ext, _ in counts.most_common())
-        return join(list(kinds))
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -60,6 +54,12 @@ class Candidate:
     sample: str  # one example: "train/cat/1.jpg is a 'cat'"
     choose: str  # the option that chooses this reading
     read: Callable[[], Collection]
+
+
+def kinds(names: Sequence[str]) -> str:
+    """The formats of images by their extensions, the commonest first: "JPEG and PNG"."""
+    counts = Counter(extension(name) for name in names)
+    return join(list(dict.fromkeys(FORMAT_NAMES.get(ext, ext[1:].upper()) for ext, _ in counts.most_common())))
 
 
 def join(words: Sequence[str], last: str = "and") -> str:

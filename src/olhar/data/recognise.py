@@ -1,7 +1,7 @@
 """From what the user typed to a Collection, with one sentence on what was found and why.
 
-A reader is one file with `probe(listing, config) -> list[Candidate]`; all of them look at the same one walk over
-the folder. To add a format, write its reader and name it in READERS.
+A reader is one file with `probe(listing, config) -> list[Candidate]`; all of them look at one walk over the folder.
+To add a format, write its reader and name it in READERS.
 """
 
 from collections.abc import Callable
@@ -9,75 +9,117 @@ from dataclasses import replace
 from pathlib import Path
 
 from olhar.config import DataConfig
-from olhar.data import folders
-from olhar.data.listing import Candidate, Listing, count, scan
+from olhar.data import folders, table
+from olhar.data.listing import TABLE_EXTENSIONS, Candidate, Listing, count, extension, join, kinds, scan
+from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.data.sample import Collection
 from olhar.data.splits import complete
-from olhar.errors import UserError, nearest
+from olhar.errors import UserError, nearest, nearest_path
 
 READERS: dict[str, Callable[[Listing, DataConfig], list[Candidate]]] = {
     "folders": folders.probe,
+    "table": table.probe,
 }
+LAYOUTS = (
+    "What is read: class folders (cat/1.jpg, or train/cat/1.jpg), and a table (CSV, TSV or JSON lines) with a column "
+    "of files and a column of classes or numbers."
+)
 TASKS = ("classify", "regress")
-EMBEDDED = ("digits", "shapes")
 
 
 def recognise(data: str | Path, task: str | None = None, config: DataConfig | None = None) -> Collection:
-    """What `data` holds: a folder, or the name of an embedded set.
+    """What `data` holds: a folder, a table, an embedded set (`digits`, `shapes:n=100`) or one of torchvision
+    (`cifar10`, or `cifar10:FOLDER` for where it lies).
 
-    A path that exists is read as a path even where it bears the name of a set; `digits:` is always the set.
+    A path that exists is read as a path, even where it bears the name of a set; `digits:` is always the set.
     The collection's `explanation` says in one sentence what was found, why, and where its splits come from.
 
-    Raises UserError where nothing labelled is found, and where there are several ways to read the data: then it
-    lists them, with one example each and the option that chooses it.
+    Raises UserError where nothing labelled is found, and where the data can be read in several ways: it lists them,
+    with one example each and the option that chooses it.
     """
     config = config or DataConfig()
     config = replace(config, task=task or config.task)
     if config.task not in (None, *TASKS):
         raise UserError(f"There is no task '{config.task}': {nearest(str(config.task), TASKS)}")
-    path = Path(data).expanduser()
-    name, _, arguments = str(data).partition(":")
-    if not path.exists() and name in EMBEDDED:
-        return finish(embedded(name, arguments, config), config)
-    if not path.exists():
-        raise UserError(absent(str(data), path))
-    return finish(read_folder(path, config), config)
-
-
-def finish(collection: Collection, config: DataConfig) -> Collection:
-    """The splits that are lacking, and a full stop."""
-    collection = complete(collection, config)
+    if config.format not in (None, *READERS):
+        raise UserError(f"There is no format '{config.format}': {nearest(str(config.format), READERS)}")
+    collection = complete(find(str(data), config), config)
+    if collection.task == "classify" and len(collection.class_names) < 2:
+        only = join([f"'{name}'" for name in collection.class_names]) or "none"
+        raise UserError(f"{data} holds one class only ({only}): classification needs at least two.")
     return replace(collection, explanation=collection.explanation.rstrip(".") + ".")
 
 
-def embedded(name: str, arguments: str, config: DataConfig) -> Collection:
-    """A set that travels with the package."""
+def find(data: str, config: DataConfig) -> Collection:
+    """A path that exists, or a set by its name."""
+    path = Path(data).expanduser()
+    name, _, arguments = data.partition(":")
+    if path.is_dir():
+        return read_folder(path, config)
+    if path.exists():
+        return read_file(path, config)
     if name == "digits":
         from olhar.data import digits
 
         return digits.collection(config)
-    from olhar.data import shapes
+    if name == "shapes":
+        from olhar.data import shapes
 
-    return shapes.collection(config.task, config, arguments)
+        return shapes.collection(config.task, config, arguments)
+    if name.lower().replace("_", "-") in TORCHVISION:
+        from olhar.data import torchvision_sets
+
+        return torchvision_sets.collection(name.lower().replace("_", "-"), arguments, config)
+    raise UserError(absent(data, path))
+
+
+def read_file(path: Path, config: DataConfig) -> Collection:
+    """A table. Raises UserError for any other file."""
+    if extension(path.name) in TABLE_EXTENSIONS:
+        return table.read_file(path, config)
+    cure = "unpack it and give the folder" if extension(path.name) in (".zip", ".tar", ".gz", ".tgz") else LAYOUTS
+    raise UserError(f"{path} is neither a folder nor a table: {cure.rstrip('.')}.")
 
 
 def read_folder(path: Path, config: DataConfig) -> Collection:
-    """The one way to read a folder."""
+    """The one way to read a folder. Raises UserError where there is none, or more than one."""
     listing = scan(path)
-    candidates = [candidate for probe in READERS.values() for candidate in probe(listing, config)]
-    if len(candidates) == 1:
-        return candidates[0].read()
+    readers = [READERS[config.format]] if config.format else READERS.values()
+    candidates = [candidate for probe in readers for candidate in probe(listing, config)]
     if not candidates:
-        raise UserError(unlabelled(listing))
-    ways = "".join(f"\n  {c.what}: {c.sample}. Choose with {c.choose}" for c in candidates)
-    raise UserError(f"{path} can be read in {len(candidates)} ways; choose one:{ways}")
+        raise UserError(no_labels(listing))
+    if len(candidates) > 1:
+        ways = "".join(f"\n  {c.what}: {c.sample}\n    to choose it: {c.choose}" for c in candidates)
+        raise UserError(f"{path} can be read in {len(candidates)} ways; choose one:{ways}")
+    collection = candidates[0].read()
+    if path.name in (*EMBEDDED, *TORCHVISION):
+        note = f"'{path}' is read as the folder that it is; the set of that name is '{path.name}:'."
+        collection = replace(collection, notes=(*collection.notes, note))
+    return collection
 
 
-def unlabelled(listing: Listing) -> str:
-    """Why nothing to learn was found, and which layouts are read."""
-    return f"{listing.root} holds {count(len(listing.images), 'image')} but no labels."
+def no_labels(listing: Listing) -> str:
+    """Why nothing to learn was found in a folder, and what would be read."""
+    others = ", ".join(f"{n:,} {ext or 'without extension'}" for ext, n in listing.others.most_common(4))
+    others = f" ({others})" if others else ""
+    if not listing.images and not listing.tables and not listing.others:
+        return f"{listing.root} is empty. {LAYOUTS}"
+    if not listing.images:
+        return f"{listing.root} holds no images{others}. {LAYOUTS}"
+    layout = folders.lay_out(listing.images)
+    if layout is not None:
+        only = layout.class_names[0]
+        return f"{listing.root} holds one class only ('{only}'): classification needs a folder for each of two or more."
+    tops = sorted({name.split("/")[0] + "/" for name in listing.images if "/" in name})
+    where = f" under {join(tops[:4])}" if tops else ""
+    besides = f", besides other files{others}" if others else ""
+    found = f"{count(len(listing.images), 'image')} ({kinds(listing.images)}){where}{besides}"
+    return f"No labels were found in {listing.root}: it holds {found}. {LAYOUTS}"
 
 
 def absent(data: str, path: Path) -> str:
-    """The nearest name beside a path that does not exist."""
-    return f"{data} does not exist."
+    """What to type instead of what is no path and no set."""
+    if len(path.parts) > 1 or path.suffix:
+        return f"There is no '{data}': {nearest_path(path)}"
+    here = [entry.name for entry in Path().iterdir() if not entry.name.startswith(".")]
+    return f"'{data}' is neither a path nor the name of a set: {nearest(data, (*EMBEDDED, *TORCHVISION, *here))}"
