@@ -117,10 +117,14 @@ def test_what_is_unreadable_is_named_and_left_out(capsys, trained: Path, inbox: 
 
 
 def test_nothing_readable_is_no_crash(capsys, trained: Path, inbox: Path):
-    assert cli.main(["predict", str(trained), str(inbox / "broken.png")]) == 1
+    for name in ("worse.jpg", "worst.png"):
+        (inbox / name).write_bytes(b"")
+    assert cli.main(["predict", str(trained), *(str(inbox / n) for n in ("broken.png", "worse.jpg", "worst.png"))]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("\n") == 1
+    assert err.count("\n") == 3
+    assert cli.main(["predict", str(trained), str(inbox), "--json"]) == 1  # most of it is unreadable
+    assert len(json.loads(capsys.readouterr().out)) == 2
 
 
 def test_an_image_from_standard_input_is_called_stdin(capsys, trained: Path, inbox: Path, monkeypatch):

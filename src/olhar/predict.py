@@ -52,6 +52,7 @@ def predict_files(
         scratch = Path(folder)
         paths = {"stdin" if p.parent == scratch else str(p): p for p in expand(inputs, scratch)}
         loader = run.loader([Record(id=name, image=path, split="test") for name, path in paths.items()], batch_size)
+        loader.forgiving = True  # a folder of anything may be asked about
         run.task.eval()
         for batch in loader.epoch(0):
             with torch.inference_mode():

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from olhar.data.cache import NoCache
 from olhar.data.sample import Batch, Record, Sample
-from olhar.data.transforms import Augment, Mix, uniform
+from olhar.data.transforms import ORDER, Augment, Mix, uniform
 from olhar.errors import UserError
 
 AHEAD = 4  # batches prepared before they are asked for: enough to smooth out slow files
@@ -88,6 +88,7 @@ class Loader:
         self.rank, self.world = rank, world
         self.bad = np.zeros(len(self.records), bool)
         self.unreadable: dict[str, str] = {}
+        self.forgiving = False  # True: leave out what is unreadable, however much of the data it is
         self.wait_seconds = 0.0
 
     def __len__(self) -> int:
@@ -128,7 +129,7 @@ class Loader:
         count = len(self.records)
         if not self.shuffle:
             return np.arange(count)
-        return np.argsort(uniform(self.seed, epoch, np.arange(count), 1)[:, 0], kind="stable")
+        return np.argsort(uniform(self.seed, epoch, np.arange(count), 1, first=ORDER)[:, 0], kind="stable")
 
     def share(self, order: np.ndarray, number: int) -> np.ndarray:
         """Indices of this process's part of batch `number`; for mixing, also of the sample before it."""
@@ -211,7 +212,7 @@ class Loader:
         """Note an unreadable image; more than half of them are no accident."""
         self.bad[index] = True
         self.unreadable[self.records[index].id] = str(error)
-        if 2 * len(self.unreadable) > len(self.records):
+        if 2 * len(self.unreadable) > len(self.records) and not self.forgiving:
             raise UserError(f"More than half of the {len(self.records)} images cannot be read. The last: {error}")
 
 
