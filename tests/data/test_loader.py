@@ -13,7 +13,7 @@ from torch import Tensor
 from olhar.data.cache import FileCache, MemoryCache, NoCache
 from olhar.data.loader import Loader, collate
 from olhar.data.sample import Batch, Record, Sample
-from olhar.data.transforms import Preprocess, make_augment, make_mix
+from olhar.data.transforms import FLIP, Preprocess, make_augment, make_mix, uniform
 from olhar.errors import UserError
 
 COUNT = 23
@@ -138,18 +138,35 @@ def test_training_shares_are_equal_and_too_many_processes_are_refused(records):
         loader(records[:1], world=2)
 
 
-def test_the_number_of_torch_threads_stays_as_it_was(records):
+def test_readers_use_one_core_each_and_others_as_many_as_before(records):
+    class Counting(Slow):
+        def __call__(self, record: Record, image: Tensor | None = None) -> Sample:
+            torch.ones(200_000).exp()  # large enough to be shared among cores
+            inside.add(torch.get_num_threads())
+            return super().__call__(record)
+
+    inside: set[int] = set()
     found = []
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        list(loader(records, "natural").epoch(0))
+        list(loader(records, read=Counting()).epoch(0))
+        assert inside == {1}
         other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
         other.start()
         other.join()
         assert [torch.get_num_threads(), *found] == [3, 3]
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_order_says_nothing_about_the_augmentation(records):
+    """Otherwise every epoch would begin with images all moved one way."""
+    train = loader(records[:1] * 4000)
+    place = train.order(2).argsort()
+    for epoch in (0, 2):
+        draws = uniform(0, epoch, np.arange(4000), FLIP + 1)
+        assert abs(np.corrcoef(place, draws.T)[0, 1:]).max() < 0.07  # 4.4 deviations of 1 / sqrt(4000)
 
 
 # --- bad files --------------------------------------------------------------------------------------------------

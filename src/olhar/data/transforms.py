@@ -24,18 +24,21 @@ from olhar.data.sample import Batch, Record, Sample
 from olhar.ops import image as ops
 
 TINY, SMALL = 16, 64  # largest sides, in pixels, of digit-like and CIFAR-like images
-Indices = Sequence[int] | np.ndarray
 ENOUGH = 100_000  # training images beyond which tiny images vary enough by themselves
+FLIP, ORDER = 100, 101  # which of an index's random numbers say these; those before are the presets' own
+
+Indices = Sequence[int] | np.ndarray
 
 
-def uniform(seed: int, epoch: int, index: Indices, count: int) -> np.ndarray:
+def uniform(seed: int, epoch: int, index: Indices, count: int, first: int = 0) -> np.ndarray:
     """`count` numbers in [0, 1) for each index, float64 [N, count]: always the same for the same arguments.
 
+    They are the numbers `first`, `first` + 1 ... of that index; uses that must not agree take different ones.
     A counter-based generator: the counters are hashed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014),
     so any row can be drawn alone, and NumPy's releases cannot change it.
     """
     rows = mix64(stream(seed, epoch) ^ np.asarray(index, np.uint64))
-    bits = mix64(rows[:, None] ^ np.arange(1, count + 1, dtype=np.uint64))
+    bits = mix64(rows[:, None] ^ np.arange(first + 1, first + count + 1, dtype=np.uint64))
     return (bits >> np.uint64(11)) * 2.0**-53
 
 
@@ -173,12 +176,12 @@ class Augment:
         """Images of equal shape; `index` holds their places in the data."""
         return image
 
-    def flipped(self, draw: np.ndarray, epoch: int) -> np.ndarray:
-        """Whether each image is mirrored: at random in epoch 0, from then on the other way each time.
+    def flipped(self, index: Indices, epoch: int) -> np.ndarray:
+        """Whether each image is mirrored, bool [N]: at random in epoch 0, then the other way each time.
 
-        Seeing both ways equally often teaches more an epoch than a coin (Jordan 2024, arXiv:2404.00498). `draw`
-        must not depend on the epoch.
+        Seeing both ways equally often teaches more an epoch than a coin (Jordan 2024, arXiv:2404.00498).
         """
+        draw = uniform(self.seed, 0, index, 1, first=FLIP)[:, 0]
         return ((draw < 0.5) ^ (epoch % 2 == 1)) & self.flip
 
     def describe(self) -> str:
@@ -198,7 +201,7 @@ class Tiny(Augment):
         u = torch.from_numpy(uniform(self.seed, epoch, index, 4)).float().to(image.device) * 2 - 1
         if self.flip:
             still = torch.zeros(len(image), dtype=torch.int64, device=image.device)
-            flipped = torch.from_numpy(self.flipped(uniform(self.seed, 0, index, 5)[:, 4], epoch))
+            flipped = torch.from_numpy(self.flipped(index, epoch))
             image = ops.flip_shift(image, flipped.to(image.device), still, still)
         move = self.move * self.image_size
         return ops.affine(
@@ -221,7 +224,7 @@ class Small(Augment):
 
     def batch(self, image: UInt8[Tensor, "N C H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N C H W"]:
         h, w = image.shape[2:]
-        flipped = self.flipped(uniform(self.seed, 0, index, 5)[:, 4], epoch)
+        flipped = self.flipped(index, epoch)
         u = uniform(self.seed, epoch, index, 4)
         reach = round(self.move * self.image_size)
         down, right = np.floor((2 * reach + 1) * u[:, :2]).astype(np.int64).T - reach
@@ -254,7 +257,7 @@ class Natural(Augment):
         size = self.image_size
         part = interleave(F.crop(sample["image"], *self.crop(sample["image"].shape, u)))
         image = F.resize(part, [size, size], antialias=True)
-        if self.flip and self.flipped(uniform(self.seed, 0, [index], 13)[:, 12], epoch)[0]:
+        if self.flip and self.flipped([index], epoch)[0]:
             image = F.horizontal_flip(image)
         if self.colour:
             factors = (torch.tensor([1 + self.colour * (2 * v - 1)]) for v in u[4:7])
