@@ -66,11 +66,11 @@ def test_a_file_a_function_and_a_constructor_stay_within_budget(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_public_functions_and_classes_say_what_they_are(name: str):
-    """But for functions so short that their name says it all, and for the one that its file is about."""
+    """But for functions so short that their name says it all, and a report's panels: their file says what they show."""
     tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
     public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
     undocumented = [node.name for node in public if not ast.get_docstring(node) and length(node) > 5]
-    assert not undocumented or len(public) == 1
+    assert not undocumented or name.startswith("report/panels/")
     assert ast.get_docstring(tree) or not tree.body, "the file does not say what it is for"
 
 
