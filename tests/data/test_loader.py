@@ -218,7 +218,7 @@ def test_a_disk_that_fills_up_changes_no_batch(records, tmp_path):
 
     class Filling(FileCache):
         def put(self, index: int, image: Tensor) -> None:
-            if self.ready.sum() == 7:
+            if self.ready.sum() >= 7:
                 self.full = "No space left on device"
             super().put(index, image)
 
@@ -226,7 +226,7 @@ def test_a_disk_that_fills_up_changes_no_batch(records, tmp_path):
     filling = loader(records, "small", cache=cache)
     for _ in range(3):
         assert_same(list(filling.epoch(0)), reference)
-    assert cache.ready.sum() == 7
+    assert 7 <= cache.ready.sum() <= 9  # two threads may both pass before it is full
 
 
 # --- threads ----------------------------------------------------------------------------------------------------
