@@ -17,7 +17,7 @@ import torch
 import torchvision
 
 from machine import show_machine, spread
-from olhar.data.sample import Batch
+from olhar.data.sample import Batch, first_of
 from olhar.fit import make_accelerator
 from olhar.models import encoder
 from olhar.models.classifier import Classifier
@@ -54,7 +54,8 @@ class Ours:
         self.task = Classify(model, mean=(0.5,) * 3, std=(0.25,) * 3, class_names=names)
         self.batch, self.log = batch, Log(folder / "metrics.jsonl", Voice(quiet=True))
         device = torch.device("cpu")
-        self.precision = choose_precision(lambda: self.task(batch)["loss"], self.task, device, seconds=20)
+        size = len(batch["id"])
+        self.precision = choose_precision(lambda n: self.task(first_of(batch, n))["loss"], self.task, device, size)
         self.optimizer = make_optimizer(self.task, "sgd", lr=0.01, weight_decay=5e-4, momentum=0.9)
         self.accelerator = make_accelerator(device, self.precision.choice)
         self.position = Position()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from olhar import build
 from olhar.config import Config
-from olhar.data.sample import Collection, to_device
+from olhar.data.sample import Collection, first_of, to_device
 from olhar.errors import UserError
 from olhar.folder import RunFolder
 from olhar.plan import Decision, ema_decay
@@ -96,7 +96,12 @@ class Fit:
         with closing(self.batches.epoch(0)) as batches:
             batch = to_device(next(batches), self.device)
         chosen = choose_precision(
-            lambda: self.task(batch)["loss"], self.task, self.device, train.precision, train.memory_format
+            lambda n: self.task(first_of(batch, n))["loss"],
+            self.task,
+            self.device,
+            len(batch["id"]),
+            train.precision,
+            train.memory_format,
         )
         self.facts["precision"] = asdict(chosen)
         return chosen

@@ -99,6 +99,11 @@ def to_device(batch: Batch, device: object) -> Batch:
     return {key: move(value) for key, value in batch.items()}  # type: ignore[return-value]
 
 
+def first_of(batch: Batch, n: int) -> Batch:
+    """The first n samples of a batch."""
+    return {key: value[:n] for key, value in batch.items()}  # type: ignore[return-value]
+
+
 @dataclass(frozen=True)
 class Collection:
     """What a reader found: records with their splits, and in one sentence what it is and why we think so."""

@@ -73,18 +73,19 @@ class Precision:
 
 
 def choose_precision(
-    step: Callable[[], Tensor],
+    step: Callable[[int], Tensor],
     model: nn.Module,
     device: torch.device,
+    batch_size: int,
     precision: str = "auto",
     memory_format: str = "auto",
     seconds: float = 4.0,
 ) -> Precision:
     """Time one forward and backward in every allowed combination, on the actual model and batch.
 
-    `step` runs the forward pass and returns the loss; the model's gradients and buffers are left as they were.
-    bf16 must win by 5%, because it costs accuracy bits; fp16 is only ever used when asked for.
-    On a CPU bf16 is not always faster: without instructions for it, it is several times slower.
+    `step(n)` runs the forward pass of n images of the batch and returns the loss; the model's gradients and buffers
+    are left as they were. bf16 must win by 5%, because it costs accuracy bits; fp16 is only ever used when asked
+    for. On a CPU bf16 is not always faster: without instructions for it, it is ten times slower.
     """
     formats = ["channels_last", "contiguous"] if memory_format == "auto" else [memory_format]
     precisions = [precision] if precision != "auto" else ["fp32", "bf16"]
@@ -94,18 +95,20 @@ def choose_precision(
         return Precision(*combinations[0])
 
     buffers = [b.clone() for b in model.buffers()]
-    best: dict[tuple[str, str], float] = {}
-    start, rounds = time.perf_counter(), 0
-    # interleaved rounds: a machine that slows down for a moment slows every candidate alike
-    while rounds < 2 or (rounds < 5 and time.perf_counter() - start < seconds):
-        for p, f in combinations:
-            # one slow look is enough to drop a candidate
-            if rounds > 0 and best[p, f] > 1.5 * min(best.values()):
-                continue
-            took = timed(step, model, device, p, f)
-            # the first round warms caches and compiles kernels; it is only kept to drop the hopeless
-            best[p, f] = took if rounds < 2 else min(best[p, f], took)
-        rounds += 1
+
+    def round_of(n: int, left: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
+        """Interleaved, so that a machine that slows down for a moment slows every candidate alike."""
+        return {(p, f): timed(lambda: step(n), model, device, p, f) for p, f in left}
+
+    # A few images tell the hopeless apart, in a fraction of the time; the first look warms up.
+    few = min(batch_size, max(2, batch_size // 16))
+    round_of(2, combinations)
+    first = round_of(few, combinations)
+    left = [key for key in combinations if first[key] <= 2 * min(first.values())]
+    best = round_of(batch_size, left)
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds and len(left) > 1:
+        best = {key: min(best[key], took) for key, took in round_of(batch_size, left).items()}
     with torch.no_grad():
         for live, kept in zip(model.buffers(), buffers, strict=True):
             live.copy_(kept)
