@@ -75,9 +75,9 @@ class Resize:
         limit = shorter if self.square else round(shorter * self.LONGEST)
         # cut before resizing: a strip of 1 x 10000 pixels would otherwise become enormous
         if max(h, w) > limit:
-            image = interleave(F.center_crop(image, [min(h, limit), min(w, limit)]))
+            image = F.center_crop(image, [min(h, limit), min(w, limit)])
         h, w = (round(self.side * n / shorter) for n in image.shape[1:])
-        return image if (h, w) == image.shape[1:] else F.resize(image, [h, w], antialias=True)
+        return image if (h, w) == image.shape[1:] else F.resize(interleave(image), [h, w], antialias=True)
 
     @property
     def largest(self) -> tuple[int, int, int]:
