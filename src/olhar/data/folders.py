@@ -126,7 +126,7 @@ def read(listing: Listing, layout: Layout, config: DataConfig) -> Collection:
     """The labelled images. Raises UserError where another task than classification is asked for."""
     if config.task not in (None, "classify"):
         raise UserError(
-            f"{listing.root} holds class folders, which name classes, not numbers: use --data.task classify, "
+            f"{listing.root} holds class folders, which name classes, not numbers: use --task classify, "
             f"or give a table with a column of numbers."
         )
     names = layout.class_names

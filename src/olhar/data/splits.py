@@ -7,7 +7,7 @@ training seed does not either, so that runs with several seeds are measured on t
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from olhar.config import DataConfig
@@ -34,9 +34,11 @@ def complete(collection: Collection, config: DataConfig) -> Collection:
     for split, word, fraction in wanted:
         if split in present or "train" not in present or fraction <= 0:
             continue
+        num_train = sum(record.split == "train" for record in records)
         records = hold_out(records, fraction, split)
-        origin[split] = f"{fraction:.0%} of train, stratified, seed {SEED}"
-        said.append(f"no {word} split: {fraction:.0%} of train held out, stratified, seed {SEED}, stored in the run")
+        share = f"{sum(record.split == split for record in records) / num_train:.0%} of train"
+        origin[split] = f"{share}, stratified, seed {SEED}"
+        said.append(f"no {word} split: {share} held out, stratified, seed {SEED}, stored in the run")
     explanation = "; ".join([collection.explanation, *said])
     return replace(collection, records=records, split_origin=origin, explanation=explanation)
 
@@ -48,18 +50,19 @@ def hold_out(records: Sequence[Record], fraction: float, into: Split, seed: int 
     Sechidis et al., 2011); for a number, its decile. Each stratum gives its share up to rounding, and a stratum of
     four or more gives at least one; train always keeps one of each.
     """
-    strata: dict[Hashable, list[int]] = defaultdict(list)
+    strata: dict[int, list[int]] = defaultdict(list)
     train = [i for i, record in enumerate(records) if record.split == "train"]
     for i, stratum in zip(train, _strata([records[i] for i in train]), strict=True):
         strata[stratum].append(i)
     moved: set[int] = set()
-    for members, share in zip(strata.values(), _shares([len(m) for m in strata.values()], fraction), strict=True):
+    groups = [strata[key] for key in sorted(strata)]
+    for members, share in zip(groups, _shares([len(members) for members in groups], fraction), strict=True):
         members.sort(key=lambda i: hashlib.sha256(f"{seed} {records[i].id}".encode()).digest())
         moved.update(members[:share])
     return [replace(r, split=into) if i in moved else r for i, r in enumerate(records)]
 
 
-def _strata(records: Sequence[Record]) -> list[Hashable]:
+def _strata(records: Sequence[Record]) -> list[int]:
     """What each record must be spread evenly by."""
     if any(record.labels is not None for record in records):
         frequency = Counter(label for record in records for label in record.labels or ())
@@ -68,7 +71,7 @@ def _strata(records: Sequence[Record]) -> list[Hashable]:
         values = sorted((record.target or 0.0, record.id) for record in records)
         rank = {name: place for place, (_, name) in enumerate(values)}
         return [rank[record.id] * QUANTILES // len(records) for record in records]
-    return [record.label for record in records]
+    return [record.label or 0 for record in records]
 
 
 def _shares(sizes: Sequence[int], fraction: float) -> list[int]:

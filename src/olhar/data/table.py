@@ -165,13 +165,14 @@ def leave_out_rows(table: Table, column: str, unanswered: Sequence[int], config:
 
 def place_splits(table: Table, names: Sequence[str], split_column: str | None) -> tuple[list[Split], dict[str, str]]:
     """The split of every row and what it comes from: a column, the tables' names, or the folders of the images."""
-    splits, source = table.splits, f"column '{split_column}'" if split_column else f"the names of {table.name}"
+    splits: list[Split | None] = table.splits
+    source = f"column '{split_column}'" if split_column else f"the names of {table.name}"
     if not any(splits):
         folders = [map(split_of, name.split("/")[:-1]) for name in names]
         splits = [next((split for split in found if split), None) for found in folders]
         source = "the images' folders"
-    known = [split for split in splits if split is not None]
-    if len(known) < len(splits) or "train" not in known:
+    known: list[Split] = [split for split in splits if split is not None]
+    if len(known) < len(splits) or ("train" not in known and not split_column):
         return ["train"] * len(names), {"train": table.name}
     return known, {split: source for split in SPLITS if split in known}
 
