@@ -13,7 +13,7 @@ import pytest
 
 from olhar import cli
 from olhar.config import Config, all_settings
-from olhar.options import SHORT, changes
+from olhar.options import SHORT, as_typed, changes
 
 # A new option is a promise: it is added here on purpose, with a line in CHANGELOG.md.
 PLAIN_OPTIONS = {
@@ -78,6 +78,9 @@ def test_settings_are_read_as_their_types(words: str, expected: dict, order: str
     found = cli.parser("train").parse_args(line)
     assert found.data == "DATA"
     assert Config().with_changes(changes(found)) == Config().with_changes(expected)
+    if "model.args" not in expected:  # what check says to type next means the same
+        again = cli.parser("train").parse_args(["DATA", *as_typed(changes(found))])
+        assert changes(again) == changes(found)
 
 
 @pytest.mark.parametrize(

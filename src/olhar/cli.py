@@ -4,6 +4,7 @@ Exit status: 0; 1, the data or the run is at fault (one sentence on standard err
 was mistyped; 130, interrupted. Only what an answer needs is imported: help and mistakes never wait for torch.
 """
 
+import shlex
 import sys
 import time
 from argparse import Namespace
@@ -15,7 +16,7 @@ from olhar import __version__
 from olhar.config import Config
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.errors import UserError, nearest, nearest_path
-from olhar.options import Usage, add_settings, changes, choice, positive
+from olhar.options import Usage, add_settings, as_typed, changes, choice, positive
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
 
@@ -40,7 +41,8 @@ def check(found: Namespace) -> int:
     from olhar import run, terminal
 
     result = run.check(found.data, config, "full" if found.full else "quick")
-    return terminal.show_check(result, config.data.allow, found.json)
+    following = shlex.join(["olhar", "train", found.data, *as_typed(changes(found))])
+    return terminal.show_check(result, config.data.allow, following, found.json)
 
 
 def train(found: Namespace) -> int:

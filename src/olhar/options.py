@@ -153,6 +153,16 @@ def changes(found: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in vars(found).items() if "." in key}
 
 
+def as_typed(settings: dict[str, Any]) -> list[str]:
+    """The inverse of `changes`, as words of a command line."""
+    words: list[str] = []
+    for key, value in settings.items():
+        words.append(SHORT.get(key, f"--{key}"))
+        if key != "data.download":
+            words.append(",".join(value) if isinstance(value, list) else str(value))
+    return words
+
+
 def _help(key: str, default: Any) -> str:
     shown = "" if default in (None, (), {}, False) else f" [{default}]"
     return (documentation().get(key, "").replace("None: ", "Left out: ") + shown).replace("%", "%%")

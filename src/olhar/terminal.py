@@ -145,8 +145,11 @@ def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
         print("\n".join(aligned(lines, [False] * len(widths), widths)))
 
 
-def show_check(found: Any, allow: Sequence[str], as_json: bool) -> int:
-    """What `olhar check` found: a `CheckReport`. Returns 1 where a finding that is not allowed stops a training."""
+def show_check(found: Any, allow: Sequence[str], following: str, as_json: bool) -> int:
+    """What `olhar check` found: a `CheckReport`; `following` is the command to type next.
+
+    Returns 1 where a finding that is not allowed stops a training.
+    """
     collection, report = found.collection, found.report
     stopped = any(f.level == "refused" and f.code not in allow for f in report.findings)
     if as_json:
@@ -159,13 +162,15 @@ def show_check(found: Any, allow: Sequence[str], as_json: bool) -> int:
     show_counts(collection)
     (h, w), (h0, w0), (h1, w1) = report.sizes.median, report.sizes.smallest, report.sizes.largest
     span = f"{w} x {h} px" if (h0, w0) == (h1, w1) else f"{w0} x {h0} to {w1} x {h1} px, {w} x {h} in the middle"
-    say(f"\nImages of {span}; {', '.join(f'{n:,} {MODES.get(mode, mode)}' for mode, n in report.modes.items())}.")
+    kinds = [(n, MODES.get(mode, mode)) for mode, n in report.modes.items()]
+    modes = kinds[0][1] if len(kinds) == 1 else ", ".join(f"{n:,} {kind}" for n, kind in kinds)
+    say(f"\nImages of {span}; {modes}.")
     for finding in sorted(report.findings, key=lambda f: LEVELS.index(f.level)):
         level = "allowed" if finding.code in allow else finding.level
         say(f"\n{level}: {finding.code}", COLOURS.get(level, ""))
         say(f"  {finding.message}\n  {finding.cure}")
     say("\nNothing is wrong with them." if not report.findings else "")
-    say(f"Next: olhar train {shlex.quote(collection.root)}" if not stopped else "A training would stop here.", "bold")
+    say(f"Next: {following}" if not stopped else "A training would stop here.", "bold")
     return int(stopped)
 
 
