@@ -54,7 +54,8 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_a_function_and_a_constructor_stay_within_budget(name: str):
     path = SOURCE / name
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= lines_allowed(name)
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= lines_allowed(name)
     for node in definitions(path):
         if isinstance(node, ast.ClassDef):
             continue
