@@ -246,6 +246,8 @@ def overview() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["--"]:  # of `torchrun -m olhar -- train ...`: else torchrun takes --run for an option of its own
+        del words[0]
     if not words or words[0] in ("-h", "--help", "help", "--version"):
         print(FIRST_SCREEN if not words else __version__ if words[0] == "--version" else overview(), end="")
         return 0

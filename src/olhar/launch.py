@@ -32,6 +32,7 @@ from olhar.run import Run, load
 from olhar.train.checkpoint import newest
 from olhar.train.device import describe_machine, images_per_second, pick_device
 from olhar.train.log import Voice, clock
+from olhar.train.optim import Length
 
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})  # Pillow's modes without colour
 STYLES = {"repaired": "green", "warning": "yellow", "refused": "red"}
@@ -267,6 +268,8 @@ def verify_resume(make: Callable[[RunFolder], Fit], folder: RunFolder, voice: Vo
                 fit = make(target)
                 fit.load_checkpoint()
                 first = fit.position.step if stop == stops[0] else first
+                # a length of its own: the run may be at its end, or follow a clock, which never tells the same twice
+                fit.training.length = Length(steps=2 * (first + 10))
                 fit.run(stop_at=first + stop)
                 fit.save_checkpoint()
             end = newest(target.checkpoints)
