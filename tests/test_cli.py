@@ -221,3 +221,9 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     command = f"{sys.executable} -m olhar --help | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=os.environ, check=True)
     assert done.stderr == ""
+
+
+def test_the_names_that_are_known_without_torch_are_those_that_are_read():
+    from olhar.data.torchvision_sets import SETS
+
+    assert set(cli.SETS) == {"digits", "shapes", *SETS}
