@@ -65,6 +65,18 @@ def test_an_archive_folder_around_everything_is_entered(tmp_path: Path) -> None:
     assert "under flowers/flowers/train/" in found.explanation
 
 
+def test_an_image_beside_the_one_folder_keeps_the_classes_full_names(tmp_path: Path) -> None:
+    found = read(tmp_path, "animals/cat/1.jpg", "animals/dog/1.jpg", "cover.jpg")
+    assert found.class_names == ("animals/cat", "animals/dog")
+    assert found.notes == ("1 image in no class folder left out (first: cover.jpg).",)
+
+
+def test_classes_are_sorted_over_all_splits_together(tmp_path: Path) -> None:
+    found = read(tmp_path, "test/b/1.jpg", "test/c/1.jpg", "train/a/1.jpg", "train/b/2.jpg", "train/c/2.jpg")
+    assert found.class_names == ("a", "b", "c")
+    assert ("test/b/1.jpg", "test", "b") in rows(found)
+
+
 def test_a_split_without_a_class_shifts_no_index(tmp_path: Path) -> None:
     found = read(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "train/c/1.jpg", "val/a/2.jpg", "val/c/2.jpg")
     assert {r.id: r.label for r in found.records}["val/c/2.jpg"] == 2
@@ -78,7 +90,9 @@ def test_a_test_folder_beside_the_classes_is_their_test(tmp_path: Path) -> None:
 
 
 def test_a_class_may_be_called_test(tmp_path: Path) -> None:
-    assert read(tmp_path, "test/1.jpg", "control/1.jpg").class_names == ("control", "test")
+    assert read(tmp_path / "flat", "test/1.jpg", "control/1.jpg").class_names == ("control", "test")
+    nested = read(tmp_path / "nested", "test/a/1.jpg", "control/b/1.jpg")
+    assert nested.class_names == ("control/b", "test/a")
 
 
 def test_only_a_test_folder(tmp_path: Path) -> None:

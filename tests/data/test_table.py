@@ -72,9 +72,12 @@ def test_a_line_that_is_not_json_is_named(images: Path) -> None:
         read(write(images, '{"file": "0.jpg", "label": 1}', ["{oops"], "labels.jsonl"))
 
 
-def test_a_line_with_too_many_cells_is_named(images: Path) -> None:
+def test_a_line_with_too_many_or_too_few_cells_is_named(images: Path) -> None:
     with pytest.raises(UserError, match=r"line 3 has 3 cells where the first line has 2"):
         read(write(images, "file,label", ["0.jpg,cat", "1.jpg,cat,dog"]))
+    with pytest.raises(UserError, match=r"line 2 has 1 cell where the first line has 2"):
+        read(write(images, "file,label", ["0.jpg", "1.jpg,cat"]))
+    assert len(read(write(images, "file,label", [f"{row},," for row in CATS])).records) == 12
 
 
 def test_a_quoted_cell_may_hold_the_separator_and_a_line_break(images: Path) -> None:

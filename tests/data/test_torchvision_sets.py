@@ -96,7 +96,7 @@ def test_download_is_asked_of_torchvision_only_where_it_is_wanted(
     monkeypatch.setitem(SETS, "mnist", Known(Absent, in_memory, SETS["mnist"].splits))
     with pytest.raises(UserError, match="--download"):
         recognise(f"mnist:{tmp_path}")
-    with pytest.raises(UserError, match=r"could not be fetched .* \(no network\)"):
+    with pytest.raises(UserError, match=r"could not be downloaded .* \(no network\)"):
         recognise(f"mnist:{tmp_path}", config=DataConfig(download=True))
     assert asked == [False, False, True]
 

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from olhar.data.decode import IMAGE_EXTENSIONS
 from olhar.data.sample import Collection, Split
@@ -32,7 +32,8 @@ def split_of(word: str) -> Split | None:
 
 def extension(name: str) -> str:
     """The extension of a file's name in lower case, with its dot; empty where there is none."""
-    return PurePosixPath(name).suffix.lower()
+    stem, dot, ending = name.rpartition("/")[2].rpartition(".")
+    return (dot + ending).lower() if stem else ""
 
 
 @dataclass(frozen=True)
