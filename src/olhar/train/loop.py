@@ -120,7 +120,7 @@ class Training:
             progress=self.progress,
             left=position.seconds * (1 - done) / done,
             step=position.step,
-            epoch=self.epoch,
+            epoch=position.passes(len(self.batches)),
             **means,
             lr=self.lr,
             grad_norm=None if self.norm is None else float(self.norm),
@@ -129,24 +129,20 @@ class Training:
             seconds=position.seconds,
         )
 
-    @property
-    def epoch(self) -> float:
-        """Passes over the data so far, with the part of the present one."""
-        return self.position.epoch + self.position.batch / len(self.batches)
-
     def validate(self) -> None:
         """Evaluate; keep the weights if they are the best so far."""
         position, task = self.position, self.task
         result = self.evaluate()
-        value = result[task.watch]
-        sign = 1 if task.watch_mode == "max" else -1
-        best = position.best is None or sign * value > sign * position.best
+        value, sign = result[task.watch], 1 if task.watch_mode == "max" else -1
+        before = None if position.best is None else (sign * position.best, -position.best_loss)
+        best = before is None or (sign * value, -result["loss"]) > before
         position.evaluations = math.floor(self.progress * self.evaluations + 1e-9)
         position.stale = 0 if best else position.stale + 1
         if best:
-            position.best, position.best_step, position.best_epoch = value, position.step, self.epoch
+            position.best, position.best_loss = value, result["loss"]
+            position.best_step, position.best_epoch = position.step, position.passes(len(self.batches))
             self.keep_best()
         self.sentinels.evaluated(self.train_loss, result["loss"])
-        where = {"step": position.step, "epoch": self.epoch, "seconds": time.perf_counter() - self.began}
-        self.log.validation(task.watch, best, **where, **result)
+        where = {"step": position.step, "epoch": position.passes(len(self.batches))}
+        self.log.validation(task.watch, best, **where, seconds=time.perf_counter() - self.began, **result)
         self.since_log = time.perf_counter()
