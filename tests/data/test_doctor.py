@@ -120,6 +120,7 @@ def test_images_of_one_pixel_are_left_out(folder: Path) -> None:
     report = check(folder)
     assert the("tiny-image", report).level == "repaired"
     assert report.drop == {"train/dog/dot.png"}
+    assert report.sizes.smallest == (32, 32)
 
 
 def test_a_wrong_extension_is_read_by_content(folder: Path) -> None:

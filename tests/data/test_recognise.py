@@ -75,6 +75,13 @@ def test_two_tables_are_both_shown(tmp_path: Path) -> None:
         recognise(tmp_path)
 
 
+def test_a_broken_table_beside_class_folders_does_no_harm_and_alone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("a,b\n1,2,3\n")
+    with pytest.raises(UserError, match=r"log\.csv, line 2 has 3 cells"):
+        recognise(tmp_path)
+    assert recognise(make(tmp_path, "cat/1.jpg", "dog/1.jpg")).format == "class folders"
+
+
 def test_a_folder_named_like_a_set_is_read_as_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "digits/a/1.jpg", "digits/b/2.jpg", "cifar10/a/1.jpg", "cifar10/b/2.jpg")
     monkeypatch.chdir(tmp_path)
@@ -92,7 +99,7 @@ def test_embedded_sets_by_name() -> None:
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK")
-    with pytest.raises(UserError, match="unpack it"):
+    with pytest.raises(UserError, match="Unpack it"):
         recognise(tmp_path / "a.zip")
     make(tmp_path, "a.jpg")
     with pytest.raises(UserError, match="neither a folder nor a table"):

@@ -1,6 +1,7 @@
 """Tables of every dialect: which column is what, what the labels are, and what is said where that is not clear."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -157,6 +158,18 @@ def test_of_a_class_and_its_number_the_word_is_read(images: Path) -> None:
 def test_a_table_given_by_name_in_which_nothing_is_a_file(images: Path) -> None:
     with pytest.raises(UserError, match=r"No column of .*labels.csv names images"):
         read(write(images, "name,label", ["ana,x", "rui,y"]))
+
+
+def test_a_table_without_rows(images: Path) -> None:
+    with pytest.raises(UserError, match=r"labels\.csv has no rows"):
+        read(write(images, "file,label", []))
+
+
+def test_a_large_table_is_read_in_time_proportional_to_its_rows() -> None:
+    cells = [f"class {i % 50}" for i in range(40_000)]
+    start = time.process_time()
+    assert len(decide("kind", cells, None, place).class_names) == 50
+    assert time.process_time() - start < 2  # seconds; a quadratic step takes a minute
 
 
 def test_images_but_no_labels(images: Path) -> None:

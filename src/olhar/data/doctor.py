@@ -67,7 +67,8 @@ def examine(
     drop = frozenset(bad) | frozenset(tiny)
     kept = [record for record in collection.records if record.id not in drop]
     findings = [*checks.of_files(bad, good, tiny), *checks.of_copies(kept, good), *checks.of_labels(collection, kept)]
-    report = Report(tuple(findings), drop, sizes_of(good), modes_of(good), time.perf_counter() - start)
+    shown = {id: found for id, found in good.items() if id not in tiny} or good
+    report = Report(tuple(findings), drop, sizes_of(shown), modes_of(shown), time.perf_counter() - start)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the run
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part")

@@ -72,7 +72,7 @@ def refuse_words(
     column: str, texts: Mapping[int, str], words: list[int], task: str | None, place: Callable[[int], str]
 ) -> None:
     """Raise UserError where words stand among numbers, or hardly ever repeat."""
-    figures = [i for i in texts if i not in set(words)]
+    figures = [i for i, text in texts.items() if is_number(text)]
     if task == "regress" or figures:
         odd, kind = (figures[0], "number") if figures and len(figures) < len(words) else (words[0], "word")
         cure = "" if task == "regress" else ", or take every value as the name of a class with --task classify"

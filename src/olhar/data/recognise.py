@@ -77,8 +77,9 @@ def read_file(path: Path, config: DataConfig) -> Collection:
     """A table. Raises UserError for any other file."""
     if extension(path.name) in TABLE_EXTENSIONS:
         return table.read_file(path, config)
-    cure = "unpack it and give the folder" if extension(path.name) in (".zip", ".tar", ".gz", ".tgz") else LAYOUTS
-    raise UserError(f"{path} is neither a folder nor a table: {cure.rstrip('.')}.")
+    archive = extension(path.name) in (".zip", ".tar", ".gz", ".tgz")
+    cure = "Unpack it and give the folder." if archive else LAYOUTS
+    raise UserError(f"{path} is neither a folder nor a table. {cure}")
 
 
 def read_folder(path: Path, config: DataConfig) -> Collection:
@@ -87,6 +88,7 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
     readers = [READERS[config.format]] if config.format else READERS.values()
     candidates = [candidate for probe in readers for candidate in probe(listing, config)]
     if not candidates:
+        table.must_be_readable(listing)
         raise UserError(no_labels(listing))
     if len(candidates) > 1:
         ways = "".join(f"\n  {c.what}: {c.sample}\n    to choose it: {c.choose}" for c in candidates)

@@ -22,17 +22,29 @@ from olhar.errors import UserError
 
 
 def probe(listing: Listing, config: DataConfig) -> list[Candidate]:
-    """Every table of a folder in which a column names images; train.csv, val.csv and test.csv are one table."""
+    """Every table of a folder in which a column names images; train.csv, val.csv and test.csv are one table.
+
+    A file that is no proper table is passed over: class folders may well have one beside them.
+    """
     groups: dict[str, list[tuple[str, Split | None]]] = defaultdict(list)
     for name in listing.tables:
         split, rest = split_in_name(name)
         groups[rest if split else name].append((name, split))
     candidates = []
     for group in groups.values():
-        tables = [read_table(listing.root / name, name, split) for name, split in group]
+        try:
+            tables = [read_table(listing.root / name, name, split) for name, split in group]
+        except UserError:
+            continue
         finder = Finder(listing.root, (listing.root / group[0][0]).parent, lambda: listing)
         candidates += candidate_of(tables, finder, config)
     return candidates
+
+
+def must_be_readable(listing: Listing) -> None:
+    """Raise the UserError of the first table of a folder that cannot be read."""
+    for name in listing.tables:
+        read_table(listing.root / name, name)
 
 
 def split_in_name(name: str) -> tuple[Split | None, str]:

@@ -53,6 +53,8 @@ def read_table(path: Path, name: str, split: Split | None = None) -> Table:
     """
     read = read_json_lines if extension(name) == ".jsonl" else read_separated
     columns, lines = read(read_text(path), name)
+    if not lines:
+        raise UserError(f"{name} has no rows: give a table with a line for every image.")
     return Table(name, columns, [(name, line) for line in lines], [split] * len(lines))
 
 
