@@ -4,6 +4,7 @@ Exit status: 0; 1, the data or the run is at fault (one sentence on standard err
 was mistyped; 130, interrupted. Only what an answer needs is imported: help and mistakes never wait for torch.
 """
 
+import os
 import shlex
 import sys
 import time
@@ -60,8 +61,10 @@ def resume(found: Namespace) -> int:
     run_must_exist(found.run)
     from olhar import launch, terminal
 
-    resumed = launch.resume(found.run, verify=found.verify)
-    return 0 if found.verify else terminal.show_result(resumed, found.json)
+    if found.verify:
+        launch.verify(found.run)
+        return 0
+    return terminal.show_result(launch.resume(found.run), found.json)
 
 
 def evaluate(found: Namespace) -> int:
@@ -245,6 +248,9 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status."""
+    # Threads that wait for each other spin. Beside a busy browser spinning for long starves the thread that is waited
+    # for; a short spin is as fast on a quiet machine. Read by torch's threads when torch is first imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["--"]:  # of `torchrun -m olhar -- train ...`: else torchrun takes --run for an option of its own
         del words[0]

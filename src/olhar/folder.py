@@ -44,17 +44,28 @@ class RunFolder:
             taken = {p.name for p in Path("runs").glob(f"{name}-*")}
             number = next(n for n in range(1, len(taken) + 2) if f"{name}-{n}" not in taken)
             path = Path("runs") / f"{name}-{number}"
+        cls.refuse_taken(path)
         folder = cls(path)
-        if folder.path.is_file() or (folder.path.is_dir() and any(folder.path.iterdir())):
-            raise UserError(
-                f"{folder.path} already exists, and a run is never overwritten: "
-                f"give another --run, or continue it with `olhar resume {folder.path}`."
-            )
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"Could not make the run folder {folder.path}: {error.strerror}.") from error
         return folder
+
+    @staticmethod
+    def refuse_taken(path: str | Path | None) -> None:
+        """Raise UserError where `path` exists and holds anything."""
+        taken = Path(path) if path is not None else None
+        if taken and (taken.is_file() or (taken.is_dir() and any(taken.iterdir()))):
+            raise UserError(
+                f"{taken} already exists, and a run is never overwritten: "
+                f"give another --run, or continue it with `olhar resume {taken}`."
+            )
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder of a run that never began."""
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":

@@ -19,6 +19,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file
+from torch import Tensor
 
 from olhar import build, plan
 from olhar.config import Config, all_settings, parse_duration
@@ -28,7 +29,7 @@ from olhar.data.sample import Collection
 from olhar.errors import UserError
 from olhar.fit import Fit
 from olhar.folder import RunFolder, versions
-from olhar.run import Run, load
+from olhar.run import Run
 from olhar.train.checkpoint import newest
 from olhar.train.device import describe_machine, images_per_second, pick_device
 from olhar.train.log import Voice, clock
@@ -66,6 +67,7 @@ def train(
     rank, world = processes(device)
     voice = Voice(quiet or rank > 0)
 
+    RunFolder.refuse_taken(run)
     collection = recognise(data, config=config.data)
     voice.say(collection.explanation)
     collection, examined = examine(collection, config, voice)
@@ -95,16 +97,15 @@ def train(
             folder.facts = facts | {"config": fit.config.to_dict()}
         voice.say(fit.describe(), style="dim")
         return complete(fit, voice, started)
+    except UserError:
+        folder.discard_if_empty()
+        raise
     except KeyboardInterrupt:
         raise KeyboardInterrupt(folder.path) from None
 
 
-def resume(run: str | Path, verify: bool = False, quiet: bool = False) -> Run:
+def resume(run: str | Path, quiet: bool = False) -> Run:
     """Continue an interrupted run to the end it would have had: on a CPU, bit for bit.
-
-    Args:
-        verify: instead, show that stopping and resuming changes nothing (see `verify_resume`), and leave the run
-            as it is.
 
     Raises:
         UserError: the run is finished, or its data or settings changed; the message names the difference.
@@ -112,12 +113,27 @@ def resume(run: str | Path, verify: bool = False, quiet: bool = False) -> Run:
     """
     started = time.monotonic()
     folder = RunFolder.open(run)
+    if folder.facts.get("result"):
+        raise UserError(f"{run} is finished, so there is nothing to resume: open {folder.report}.")
+    make, voice = reopen(folder, quiet)
+    try:
+        fit = make(folder)
+        fit.load_checkpoint()
+        voice.say(f"Resuming {folder.path} at step {fit.position.step:,}, epoch {fit.position.epoch}.")
+        return complete(fit, voice, started)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(folder.path) from None
+
+
+def reopen(folder: RunFolder, quiet: bool) -> tuple[Callable[[RunFolder], Fit], Voice]:
+    """A function that makes the run's fit again, to write into a folder, and the voice to tell of it.
+
+    Raises UserError where the data or the settings are not those the run began with.
+    """
     config, facts = folder.config, folder.facts
     device = pick_device(config.train.device)
     rank, world = processes(device)
     voice = Voice(quiet or rank > 0)
-    if facts.get("result") and not verify:
-        raise UserError(f"{run} is finished, so there is nothing to resume: open {folder.report}.")
     refuse_changes(folder, config, world)
     collection = recognise(facts["data"]["path"], config=config.data)
     folder.refuse_other_data(collection)
@@ -127,16 +143,7 @@ def resume(run: str | Path, verify: bool = False, quiet: bool = False) -> Run:
         feeder = build.Feeder.from_facts(facts, config, rank, world)
         return Fit(target, dict(facts), collection, config, feeder, device, voice)
 
-    try:
-        if verify:
-            verify_resume(make, folder, voice)
-            return load(run)
-        fit = make(folder)
-        fit.load_checkpoint()
-        voice.say(f"Resuming {folder.path} at step {fit.position.step:,}, epoch {fit.position.epoch}.")
-        return complete(fit, voice, started)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(folder.path) from None
+    return make, voice
 
 
 def complete(fit: Fit, voice: Voice, started: float) -> Run:
@@ -251,14 +258,23 @@ def refuse_changes(folder: RunFolder, config: Config, world: int) -> None:
         raise UserError(f"{folder.path} began with {first} processes and cannot go on with {world}.")
 
 
-def verify_resume(make: Callable[[RunFolder], Fit], folder: RunFolder, voice: Voice) -> None:
-    """Go 10 steps on from the last checkpoint in one go; again with a stop, a save and a fresh start in the middle.
+def verify(run: str | Path, quiet: bool = False) -> float:
+    """Show that stopping and resuming a run changes nothing; the run itself is left as it is.
 
-    Everything is compared: weights, average, optimizer, random states, position. Raises UserError on a difference.
+    From the last checkpoint it goes 10 steps on in one go, and again with a stop, a save and a fresh start in the
+    middle, and compares everything: weights, average, optimizer, random states.
+
+    Returns:
+        the largest difference, 0.
+    Raises:
+        UserError: there is a difference, or the data or settings changed.
     """
+    folder = RunFolder.open(run)
+    make, voice = reopen(folder, quiet)
     before = newest(folder.checkpoints)
+    ends: list[dict[str, Tensor]] = []
+    first = 0
     with tempfile.TemporaryDirectory() as scratch:
-        ends = []
         for name, stops in (("straight", (10,)), ("resumed", (5, 10))):
             target = RunFolder(Path(scratch) / name)
             target.path.mkdir()
@@ -267,7 +283,8 @@ def verify_resume(make: Callable[[RunFolder], Fit], folder: RunFolder, voice: Vo
             for stop in stops:
                 fit = make(target)
                 fit.load_checkpoint()
-                first = fit.position.step if stop == stops[0] else first
+                if stop == stops[0]:
+                    first = fit.position.step
                 # a length of its own: the run may be at its end, or follow a clock, which never tells the same twice
                 fit.training.length = Length(steps=2 * (first + 10))
                 fit.run(stop_at=first + stop)
@@ -276,12 +293,11 @@ def verify_resume(make: Callable[[RunFolder], Fit], folder: RunFolder, voice: Vo
             assert end is not None
             ends.append(load_file(end / "tensors.safetensors"))
     straight, resumed = ends
-    worst = max(
-        float((straight[k].double() - resumed[k].double()).abs().max()) for k in straight if straight[k].numel()
-    )
+    worst = max(float((t.double() - resumed[name].double()).abs().max()) for name, t in straight.items() if t.numel())
     voice.say(
         f"10 steps from step {first:,} in one go, and again stopped and resumed after 5: {len(straight)} tensors "
         f"(weights, average, optimizer, random states) compared, largest difference {worst:g}."
     )
     if worst:
         raise UserError(f"{folder.path} does not resume to the same weights here: largest difference {worst:g}.")
+    return worst

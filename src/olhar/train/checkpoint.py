@@ -38,10 +38,10 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(f"Could not write {path}: {reason(error)}. The last file written whole is kept.") from error
+        raise UserError(f"Could not write {path}: {reason(error)}. What was written before is kept.") from error
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """The cause in words: "No space left on device"."""
     return getattr(error, "strerror", None) or str(error)
 
@@ -98,9 +98,11 @@ def save(
         temporary.rename(target)
     except (OSError, UserError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"Could not write a checkpoint in {folder}: {reason(error)}.") from error
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        raise UserError(
+            f"Could not write a checkpoint in {folder}: {reason(cause or error)}. The one before is whole: make room, "
+            f"then go on with `olhar resume {folder.parent}`."
+        ) from error
     for other in folder.glob("step-*"):
         if other != target:
             shutil.rmtree(other, ignore_errors=True)
