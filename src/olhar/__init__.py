@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from olhar.errors import UserError
 
 if TYPE_CHECKING:
+    from olhar.checkup import check
     from olhar.launch import resume, train
-    from olhar.run import Run, check, load
+    from olhar.run import Run, load
 
 __version__ = "0.1.0"
 __all__ = ["Run", "UserError", "__version__", "check", "load", "resume", "train"]
 
-_ROOMS = {"train": "launch", "resume": "launch", "Run": "run", "check": "run", "load": "run"}
+_ROOMS = {"train": "launch", "resume": "launch", "Run": "run", "check": "checkup", "load": "run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from olhar.data.transforms import SMALL, Preprocess, make_augment, make_mix
 from olhar.errors import UserError
 from olhar.models import encoder
 from olhar.models.classifier import Classifier
+from olhar.models.weights import load_weights
 from olhar.tasks import TASKS, Task
 from olhar.train.optim import make_optimizer
 
@@ -232,10 +233,9 @@ def describe(collection: Collection, config: Config, channels: int, machine: dic
 
 def start_from(task: Task, config: Config) -> str:
     """Load `config.model.weights` into the model; returns the sentence that says what was loaded."""
-    from olhar.models.weights import load_weights
-
-    report = load_weights(task.model, config.model.weights, download=config.data.download)
-    return report.sentence
+    assert config.model.weights is not None
+    assert isinstance(task.model, Classifier)
+    return load_weights(task.model, config.model.weights, download=config.data.download).sentence
 
 
 def make_task_optimizer(task: Task, config: Config) -> torch.optim.Optimizer:

@@ -39,9 +39,9 @@ def check(found: Namespace) -> int:
     """Say what is in a folder or table of images, why we think so, and what is wrong with it."""
     config = Config().with_changes(changes(found))
     must_exist(found.data)
-    from olhar import run, terminal
+    from olhar import checkup, terminal
 
-    result = run.check(found.data, config, "full" if found.full else "quick")
+    result = checkup.check(found.data, config, "full" if found.full else "quick")
     following = shlex.join(["olhar", "train", found.data, *as_typed(changes(found))])
     return terminal.show_check(result, config.data.allow, following, found.json)
 

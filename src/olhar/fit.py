@@ -24,14 +24,14 @@ from olhar.errors import UserError
 from olhar.folder import RunFolder
 from olhar.plan import Decision, ema_decay
 from olhar.train import checkpoint
-from olhar.train.device import Precision, choose_precision, seed_everything, to_format
+from olhar.train.device import Precision, choose_precision, keep_memory, seed_everything, to_format
 from olhar.train.evaluate import evaluate
 from olhar.train.log import Log, Voice, clock
 from olhar.train.loop import Training
 from olhar.train.optim import Ema, Length, Schedule
 from olhar.train.position import Position
 
-REPORT_SECONDS = 6.0  # writing the report and leaving: kept free at the end of a budget
+REPORT_SECONDS = 10.0  # writing the report and leaving: kept free at the end of a budget
 EVALUATION_SHARE = 0.06  # of a budget's training time that validation may take
 
 
@@ -60,6 +60,7 @@ class Fit:
         self.folder, self.facts, self.config, self.device = folder, facts, config, device
         self.main, self.deadline = feeder.rank == 0, deadline
         self.log = Log(folder.metrics, voice, writes=self.main, tensorboard=config.train.tensorboard)
+        keep_memory()
         seed_everything(config.train.seed)
         self.task = build.make_task(facts["task"]["name"], facts["model"], facts["task"]["settings"]).to(device)
         if config.model.weights:
@@ -215,7 +216,7 @@ class Fit:
         if self.accelerator.num_processes > 1:
             # running statistics follow each process's own images; the first one's are what is saved
             for tensor in [*self.task.buffers(), *(self.ema.average if self.ema else [])]:
-                tensor.copy_(broadcast(tensor.clone()))
+                broadcast(tensor)  # in place
         with self.averaged():
             return evaluate(self.task, self.loaders["val"].epoch(0), self.accelerator)
 

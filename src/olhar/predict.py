@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from olhar.data.decode import IMAGE_EXTENSIONS
+from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.loader import Loader
 from olhar.data.sample import Record, to_device
 from olhar.errors import UserError, nearest_path

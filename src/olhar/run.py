@@ -5,7 +5,7 @@ run.predict(["new.jpg"])
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 
 from olhar import build
-from olhar.config import Config
-from olhar.data import doctor
 from olhar.data.loader import Loader
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection, Record
@@ -118,17 +116,3 @@ def align_classes(collection: Collection, names: Sequence[str]) -> list[Record]:
 def load(path: str | Path, device: str = "auto") -> Run:
     """A finished or interrupted run, from its folder alone. Raises UserError where it is not one."""
     return Run(RunFolder.open(path), pick_device(device))
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What `olhar check` shows: the data as they were understood, and what the doctor found."""
-
-    collection: Collection
-    report: doctor.Report
-
-
-def check(data: str | Path, config: Config | None = None, level: str = "quick") -> CheckReport:
-    """What is in a folder, why we think so, and what is wrong with it. Trains nothing, writes nothing there."""
-    collection = recognise(data, config=(config or Config()).data)
-    return CheckReport(collection, doctor.examine(collection, level))

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from olhar.data.decode import IMAGE_EXTENSIONS, decode, header
+from olhar.data.decode import decode
+from olhar.data.header import IMAGE_EXTENSIONS, header
 from olhar.errors import UserError
 
 ORIENTATIONS = {

@@ -10,7 +10,6 @@ never a wrong image.
 """
 
 import hashlib
-import os
 import shutil
 import time
 import zlib
@@ -23,6 +22,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from olhar.data.places import cache_folder
 from olhar.data.sample import Record
 from olhar.data.transforms import Resize
 
@@ -169,14 +169,6 @@ def make_cache(records: Sequence[Record], resize: Resize, share: float, processe
         return FileCache(len(records), resize, file)
     except OSError as error:
         return NoCache(f"{file.parent} cannot be written ({error.strerror}); set OLHAR_CACHE to another folder")
-
-
-def cache_folder() -> Path:
-    """$OLHAR_CACHE, else $XDG_CACHE_HOME/olhar, else ~/.cache/olhar."""
-    if chosen := os.environ.get("OLHAR_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "olhar"
 
 
 def cache_key(records: Sequence[Record], resize: Resize) -> str:

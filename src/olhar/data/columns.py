@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from olhar.config import DataConfig
-from olhar.data.decode import IMAGE_EXTENSIONS
+from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.labels import is_indicator, is_missing, is_number
 from olhar.data.listing import Listing, extension, split_of
 from olhar.data.sample import Split

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Literal
 
 from olhar.data import checks
-from olhar.data.cache import cache_folder
+from olhar.data.places import cache_folder
 from olhar.data.sample import Collection, Finding
 from olhar.data.survey import Look, Progress, survey
 from olhar.errors import UserError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from olhar.data.decode import IMAGE_EXTENSIONS
+from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.sample import Collection, Split
 from olhar.errors import UserError
 

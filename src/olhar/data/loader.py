@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Protocol, cast, runtime_checkable
@@ -96,7 +96,7 @@ class Loader:
         count, size = len(self.records), self.batch_size
         return max(1, count // size) if self.shuffle else -(-count // size)
 
-    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, skip: int = 0) -> Generator[Batch]:
         """The batches of one epoch from number `skip` on: the same ones, however many threads read them.
 
         Leaving the iterator early stops its threads.

@@ -5,12 +5,16 @@ Nothing here reads a file; everything above reads this.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    # looking at a folder needs records and no tensors; importing torch would take longer than the look
+    Tensor = Any
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -83,17 +87,17 @@ class Batches(Protocol):
     wait_seconds: float
 
     def __len__(self) -> int: ...
-    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]: ...
+    def epoch(self, epoch: int, skip: int = 0) -> Generator[Batch]: ...
 
 
 def to_device(batch: Batch, device: object) -> Batch:
     """The batch with every tensor on `device`; lists of tensors too, strings as they are."""
 
-    def move(value: object) -> object:
-        if isinstance(value, Tensor):
-            return value.to(device, non_blocking=True)  # type: ignore[arg-type]
-        if isinstance(value, list) and value and isinstance(value[0], Tensor):
-            return [item.to(device, non_blocking=True) for item in value]  # type: ignore[arg-type]
+    def move(value: Any) -> Any:
+        if hasattr(value, "to"):
+            return value.to(device, non_blocking=True)
+        if isinstance(value, list) and value and hasattr(value[0], "to"):
+            return [item.to(device, non_blocking=True) for item in value]
         return value
 
     return {key: move(value) for key, value in batch.items()}  # type: ignore[return-value]

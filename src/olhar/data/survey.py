@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch.nn.functional as F
-from jaxtyping import UInt8
-from torch import Tensor
 
-from olhar.data.decode import FORMATS, ORIENTATION, decode, named_errors, open_image
+from olhar.data.header import named_errors, read_header
 from olhar.data.sample import Record
 from olhar.errors import UserError
 
@@ -29,7 +26,6 @@ START = 1 << 16  # bytes: most small images are read whole, most large ones up t
 END = 1 << 12  # bytes: cameras add a little after the end of an image
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 DIGEST = 16  # bytes of a hash: among a million files, two that differ agree with probability 1e-27
-FLAT = 2.0  # of 255: regions that differ less are noise to the eye
 # Bits of 128 that may differ. Of the 34 pairs of CIFAR-10's aeroplanes and cars within 8 bits that were looked at,
 # 33 show the same picture; beyond 10 bits other pictures come in.
 ALIKE = 8
@@ -80,13 +76,19 @@ def look(path: Path, full: bool) -> Look:
             found, complete = read_ends(path, file)
             if full:
                 found = replace(found, digest=digest_of(file), whole=True)
-        if full:
-            return see(found, decode(path, side=THUMB))
-        if not complete:
-            decode(path)  # cut off, or something was added after the image: only the decoder can tell
-        return found
+        # cut off, or something was added after the image: only the decoder can tell
+        return look_inside(path, found, keep=full) if full or not complete else found
     except UserError as error:
         return Look(error=reason(str(error), path))
+
+
+def look_inside(path: Path, found: Look, keep: bool) -> Look:
+    """Decode the file, and where `keep` add what its pixels say. Imports torch, which a quick look does without."""
+    from olhar.data.decode import decode
+    from olhar.data.likeness import constant, gradient_bits
+
+    image = decode(path, side=THUMB if keep else None)
+    return replace(found, constant=constant(image), gradients=gradient_bits(image)) if keep else found
 
 
 def read_ends(path: Path, file: BinaryIO) -> tuple[Look, bool]:
@@ -98,16 +100,10 @@ def read_ends(path: Path, file: BinaryIO) -> tuple[Look, bool]:
         file.seek(-END, io.SEEK_END)
         end = file.read()
     file.seek(0)
-    name, image = open_image(path, file)
-    width, height = image.size
-    # a TIFF is turned by Pillow; an image without an EXIF block is upright
-    orientation = image.getexif().get(ORIENTATION, 1) if "exif" in image.info and name != "TIFF" else 1
-    if orientation >= 5:
-        width, height = height, width
-    extension_ok = path.suffix.lower() in FORMATS[name].extensions
+    h = read_header(path, file)
     digest = hashlib.blake2b(start if whole else start + end, digest_size=DIGEST).digest()
-    found = Look("", name, width, height, image.mode, extension_ok, orientation != 1, digest, whole)
-    return found, END_MARKS.get(name, b"") in end
+    found = Look("", h.format, h.width, h.height, h.mode, h.extension_ok, h.turned, digest, whole)
+    return found, END_MARKS.get(h.format, b"") in end
 
 
 def digest_of(file: BinaryIO) -> bytes:
@@ -117,27 +113,6 @@ def digest_of(file: BinaryIO) -> bytes:
     while block := file.read(1 << 20):
         digest.update(block)
     return digest.digest()
-
-
-def see(found: Look, image: UInt8[Tensor, "C H W"]) -> Look:
-    """What the pixels add to a look."""
-    constant = bool((image == image[:, :1, :1]).all())
-    return replace(found, constant=constant, gradients=gradient_bits(image))
-
-
-def gradient_bits(image: UInt8[Tensor, "C H W"]) -> tuple[int, int] | None:
-    """128 bits that survive scaling, compression and a change of light: whether each of 8 x 8 regions is lighter
-    than its right and its lower neighbour (the difference hash of N. Krawetz, "Kind of like that", 2013).
-
-    None for a picture too flat to be told by its gradients.
-    """
-    grey = image.float().mean(0, keepdim=True)
-    across, down = F.adaptive_avg_pool2d(grey, (8, 9))[0], F.adaptive_avg_pool2d(grey, (9, 8))[0]
-    if across.std() < FLAT:
-        return None
-    bits = (across[:, 1:] > across[:, :-1]).flatten().tolist(), (down[1:] > down[:-1]).flatten().tolist()
-    first, second = (sum(1 << i for i, bit in enumerate(word) if bit) for word in bits)
-    return first, second
 
 
 def reason(message: str, path: Path) -> str:

@@ -71,6 +71,7 @@ class Classify(Task[Categorical | Bernoulli]):
         self.multilabel = multilabel
         self.label_smoothing = label_smoothing
         weights = None if class_weights is None else torch.tensor(class_weights)
+        self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)
 
     @property

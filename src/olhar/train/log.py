@@ -78,6 +78,7 @@ class Log:
         self.live: Progress | None = None
         self.bar: TaskID | None = None
         self.printed = 0.0  # when the last plain line was printed
+        self.metric = ""  # the last evaluation, for the live line
         self.board = make_board(path.parent) if tensorboard and writes else None
 
     def rewind(self, length: int) -> None:
@@ -109,7 +110,7 @@ class Log:
         """A line of the training log: shown live, or every ten seconds where the output is piped."""
         self.write("train", **values)
         speed, loss, epoch = values["images_per_second"], values["loss"], values["epoch"]
-        text = f"epoch {epoch:6.2f}  loss {loss:.4f}  {speed:,.0f} images/s"
+        text = f"epoch {epoch:6.2f}  loss {loss:.4f}  {self.metric}{speed:,.0f} images/s"
         if self.live and self.bar is not None:
             self.live.update(self.bar, completed=progress, text=text, left=f"{clock(left)} left")
         elif time.monotonic() - self.printed > 10:
@@ -119,11 +120,9 @@ class Log:
     def validation(self, watch: str, best: bool, **values: Any) -> None:
         """The result of an evaluation, on a line that stays."""
         self.write("val", **values)
-        mark = "  best so far" if best else ""
-        self.voice.say(
-            f"epoch {values['epoch']:6.2f}  validation loss {values['loss']:.4f}  "
-            f"{watch.replace('_', ' ')} {values[watch]:.4f}{mark}"
-        )
+        self.metric = f"{watch.replace('_', ' ')} {values[watch]:.4f}  "
+        text = f"epoch {values['epoch']:6.2f}  validation loss {values['loss']:.4f}  {self.metric}"
+        self.voice.say(text + ("best so far" if best else ""))
 
     def __enter__(self) -> "Log":
         if self.voice.console.is_terminal and not self.voice.quiet:

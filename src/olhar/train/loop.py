@@ -91,7 +91,8 @@ class Training:
         position, now = self.position, time.perf_counter()
         position.seconds = now - self.began
         save = interrupted or now - self.since_checkpoint > self.checkpoint_seconds
-        self.progress, save, interrupted = agree(self.accelerator, self.length.progress(position), save, interrupted)
+        self.progress, *flags = agree(self.accelerator, self.length.progress(position), save, interrupted)
+        save, interrupted = (bool(flag) for flag in flags)
         evaluate = math.floor(self.progress * self.evaluations + 1e-9) > position.evaluations
         # a line a second at first; in long runs fewer, or metrics.jsonl would grow to millions of lines
         if now - self.since_log > max(1.0, position.seconds / 300) or evaluate or save:

@@ -119,7 +119,7 @@ class Ema:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         real = [(a, t) for a, t in zip(self.average, self.live, strict=True) if t.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in real], [t for _, t in real], 1.0 - decay)
+        torch._foreach_lerp_([a for a, _ in real], [t for _, t in real], 1.0 - decay)  # pyright: ignore[reportPrivateImportUsage]
         for average, live in zip(self.average, self.live, strict=True):
             if not live.is_floating_point():
                 average.copy_(live)

@@ -1,0 +1,84 @@
+"""What a plan chooses where nobody did, and that it never overrules a person."""
+
+import pytest
+
+from olhar.config import Config
+from olhar.plan import Candidate, Facts, candidates, ema_decay, pick, resolve
+
+CIFAR = {"n_train": 45_000, "task": "classify", "num_classes": 10, "height": 32, "width": 32, "accelerator": False}
+PHOTOS = CIFAR | {"n_train": 900, "height": 480, "width": 640}
+
+
+def chosen(config: Config | None = None, **facts: object) -> Config:
+    return resolve(config or Config(), Facts(**(CIFAR | facts))).config  # type: ignore[arg-type]
+
+
+def test_nothing_is_left_open():
+    for facts in (CIFAR, PHOTOS, CIFAR | {"height": 8, "width": 8, "upright": True}, PHOTOS | {"accelerator": True}):
+        plan = resolve(Config(), Facts(**facts))
+        config = plan.config
+        settled = (config.model.name, config.data.image_size, config.train.batch_size, config.train.epochs)
+        assert None not in (*settled, config.optim.lr, config.optim.weight_decay, config.optim.clip, config.data.flip)
+        assert "auto" not in (config.data.augment, config.optim.name)
+        assert all(decision.reason for decision in plan.decisions)
+
+
+def test_what_a_person_chose_stays():
+    asked = {"model.name": "mlp", "optim.lr": 0.3, "train.batch_size": 7, "train.epochs": 2, "data.flip": True}
+    plan = resolve(Config().with_changes(asked), Facts(**(CIFAR | {"upright": True})))
+    settled = plan.config.to_dict()
+    for setting, value in asked.items():
+        section, name = setting.split(".")
+        assert settled[section][name] == value
+        assert next(d.reason for d in plan.decisions if d.setting == setting) == "as asked"
+
+
+def test_images_decide_the_size_and_the_augmentation():
+    assert chosen().data.image_size == 32
+    assert chosen(**PHOTOS).data.image_size == 128
+    assert chosen(**PHOTOS | {"accelerator": True}).data.image_size == 224
+    assert chosen(**PHOTOS | {"height": 100, "width": 150}).data.image_size == 96
+    assert [chosen(height=s, width=s).data.augment for s in (8, 32, 300)] == ["tiny", "small", "natural"]
+    assert chosen(upright=True).data.flip is False
+
+
+def test_few_images_get_small_batches():
+    for n in (10, 100, 1000, 45_000):
+        batch = chosen(n_train=n).train.batch_size
+        assert batch is not None
+        assert batch <= max(8, n / 16)
+    assert chosen(world=3).train.batch_size == 510  # what three processes can share evenly
+
+
+def test_settings_of_an_optimizer_belong_together():
+    resnet = {"model.name": "resnet18"}
+    sgd = chosen(Config().with_changes(resnet)).optim
+    assert (sgd.name, sgd.weight_decay, sgd.clip) == ("sgd", 5e-4, 0.0)
+    adam = chosen(Config().with_changes(resnet | {"optim.name": "adamw"})).optim
+    assert (adam.name, adam.weight_decay, adam.clip) == ("adamw", 0.05, 1.0)
+    assert chosen(pretrained=True, **PHOTOS).optim.name == "adamw"
+    # the linear scaling rule
+    half = chosen(Config().with_changes(resnet | {"train.batch_size": 64})).optim.lr
+    assert half == pytest.approx(0.05)
+
+
+def test_a_budget_takes_the_strongest_model_that_gets_enough_passes():
+    options = [Candidate("large", 32, 30), Candidate("middle", 32, 10), Candidate("small", 32, 0)]
+    speeds = {"large": 100.0, "middle": 400.0, "small": 2000.0}
+    for seconds, name in ((10_000, "large"), (1000, "small"), (3000, "middle")):
+        option, reason = pick(options, 60_000, seconds, lambda o: speeds[o.model])
+        assert option.model == name, (seconds, reason)
+    assert "passes" in reason
+
+
+def test_candidates_fit_the_images():
+    assert [c.model for c in candidates(Facts(**CIFAR | {"height": 8, "width": 8}))] == ["cnn-tiny"]
+    assert {c.image_size for c in candidates(Facts(**CIFAR))} == {32}
+    assert {c.image_size for c in candidates(Facts(**PHOTOS))} == {224, 128, 96}
+    assert {c.image_size for c in candidates(Facts(**PHOTOS), asked=160)} == {160}
+
+
+def test_the_average_remembers_a_fiftieth_of_the_run():
+    assert ema_decay(5000)[0] == pytest.approx(0.99)
+    assert ema_decay(10)[0] == 0.5
+    assert ema_decay(10**9)[0] == 0.9999
