@@ -99,13 +99,13 @@ def outputs(task: Task, data: Batch) -> Tensor:
 
 
 def overfit(task: Task, data: Batch, target: float) -> bool:
-    """Whether the loss of one batch falls below `target` within 40 steps of AdamW."""
-    optimizer = torch.optim.AdamW(task.parameters(), lr=3e-3)
-    for _ in range(40):
+    """Whether the loss of one batch falls below `target` within 120 steps of AdamW."""
+    optimizer = torch.optim.AdamW(task.parameters(), lr=1e-3)
+    for _ in range(120):
         optimizer.zero_grad()
         loss = task(data)["loss"]
         loss.backward()
         optimizer.step()
-        if float(loss) < target:
+        if loss.item() < target:
             return True
     return False

@@ -77,16 +77,7 @@ def train(
         voice.say(line, style="dim")
 
     folder = RunFolder(shared(str(RunFolder.create(run, str(data)).path) if rank == 0 else "", world))
-    facts = {
-        "olhar": versions()["olhar"],
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(str(data)),
-        **build.describe(collection, chosen.config, channels, describe_machine(device) | {"processes": world}),
-        "plan": [asdict(decision) for decision in chosen.decisions],
-        "versions": versions(),
-        "findings": [asdict(finding) for finding in examined.findings],
-        "left_out": sorted(examined.drop),
-    }
+    facts = describe(str(data), collection, examined, chosen, channels, describe_machine(device) | {"processes": world})
     feeder = build.Feeder.from_facts(facts, chosen.config, rank, world)
     deadline = started + budget if budget else None
     try:
@@ -102,6 +93,27 @@ def train(
         raise
     except KeyboardInterrupt:
         raise KeyboardInterrupt(folder.path) from None
+
+
+def describe(
+    data: str,
+    collection: Collection,
+    examined: doctor.Report,
+    chosen: plan.Plan,
+    channels: int,
+    machine: dict[str, Any],
+) -> dict[str, Any]:
+    """What run.json says when a run begins."""
+    return {
+        "olhar": versions()["olhar"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command(data),
+        **build.describe(collection, chosen.config, channels, machine),
+        "plan": [asdict(decision) for decision in chosen.decisions],
+        "versions": versions(),
+        "findings": [asdict(finding) for finding in examined.findings],
+        "left_out": sorted(examined.drop),
+    }
 
 
 def resume(run: str | Path, quiet: bool = False) -> Run:
