@@ -97,3 +97,31 @@ def test_only_the_newest_is_kept(tmp_path: Path):
     for step in (1, 2, 3):
         checkpoint.save(tmp_path, net, optimizer, ema, Position(step=step), checkpoint.random_state()[None])
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000003"]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_moments_lie_in_memory_as_their_parameters_do(name: str, tmp_path: Path):
+    """A fused step walks the parameter and its momentum side by side: in another order it would mix them up."""
+
+    def new() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(5, 2))
+        net = net.to(memory_format=torch.channels_last)
+        return net, make_optimizer(net, name, lr=0.1, weight_decay=0.1, momentum=0.9)
+
+    def step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        net(torch.randn(2, 3, 5, 5)).square().sum().backward()
+        optimizer.step()
+
+    net, optimizer = new()
+    step(net, optimizer)
+    checkpoint.save(tmp_path, net, optimizer, None, Position(step=1), checkpoint.random_state()[None])
+    step(net, optimizer)
+    other, other_optimizer = new()
+    found = checkpoint.newest(tmp_path)
+    assert found is not None
+    checkpoint.load(found, other, other_optimizer, None)
+    step(other, other_optimizer)
+    for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -121,6 +121,11 @@ def load(
     state = json.loads((checkpoint / "state.json").read_text())
     task.load_state_dict(part(tensors, "task."), strict=True)
     optimizer.load_state_dict(unflatten(part(tensors, "optimizer."), state["optimizer"]))
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                # files are contiguous; a moment must lie in memory as its parameter does, since fused steps walk both
+                moments[name] = torch.empty_like(parameter).copy_(value)
     if ema:
         ema.restore(part(tensors, "ema."), state["ema_steps"])
     restore_random_state(tensors["rng"][min(process, len(tensors["rng"]) - 1)])

@@ -73,14 +73,15 @@ class Training:
         last = (position.batch + 1) % self.accumulate == 0 or position.batch + 1 == len(self.batches)
         with nullcontext() if last else self.accelerator.no_sync(self.model):
             parts = self.model(to_device(batch, self.accelerator.device))
-            self.accelerator.backward(parts["loss"] / self.accumulate)
+            loss = parts["loss"] if self.accumulate == 1 else parts["loss"] / self.accumulate
+            self.accelerator.backward(loss)
         self.window.add(parts, batch["id"])
         position.batch += 1
         if last:
             if self.clip:
                 self.norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip)
             self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.task.zero_grad()
             if self.ema:
                 self.ema.update()
             position.step += 1
