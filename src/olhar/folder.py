@@ -40,7 +40,9 @@ class RunFolder:
         Raises UserError when `path` exists and holds anything: a run is never overwritten.
         """
         if path is None:
-            name = Path(data.partition(":")[0]).resolve().name if Path(data).exists() else data.partition(":")[0]
+            # a folder or a table by its own name, a set by its name without its arguments
+            found = Path(data).resolve()
+            name = (found.name if found.is_dir() else found.stem) if found.exists() else data.partition(":")[0]
             taken = {p.name for p in Path("runs").glob(f"{name}-*")}
             number = next(n for n in range(1, len(taken) + 2) if f"{name}-{n}" not in taken)
             path = Path("runs") / f"{name}-{number}"

@@ -52,7 +52,7 @@ class NoCache:
 
     def gather(self, indices: np.ndarray) -> UInt8[Tensor, "N C H W"]:
         """Many images as one tensor, channels_last."""
-        raise NotImplementedError
+        raise AssertionError("nothing is held")
 
     def describe(self) -> str:
         """Where the images are kept, in one sentence."""

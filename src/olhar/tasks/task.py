@@ -18,13 +18,14 @@ from olhar.data.sample import Batch
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a task says about one image. `row` is what tables, CSV and JSON show: plain values only."""
+class Prediction(ABC):
+    """What a task says about one image."""
 
     id: str
 
+    @abstractmethod
     def row(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What tables, CSV and JSON show: plain values only."""
 
 
 Output = TypeVar("Output")

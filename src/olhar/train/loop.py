@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from olhar.data.sample import Batch, Batches, to_device
 from olhar.tasks.task import Task
-from olhar.train.device import agree
+from olhar.train.device import agree, backward
 from olhar.train.interrupt import interruptible
 from olhar.train.log import Log, Window
 from olhar.train.optim import Ema, Length, Schedule
@@ -48,7 +48,8 @@ class Training:
 
     def run(self) -> Position:
         """Train to the end; returns where that is. Ctrl-C saves a checkpoint, then raises KeyboardInterrupt."""
-        self.model, self.optimizer = self.accelerator.prepare(self.task, self.optimizer)
+        self.model, scaled = self.accelerator.prepare(self.task, self.optimizer)
+        self.optimizer = scaled if self.accelerator.scaler else self.optimizer
         self.sentinels = Sentinels(self.task.chance, lambda name, text: self.log.event(name, text, self.position.step))
         self.window, self.norm, self.train_loss = Window(), None, math.inf
         self.began = time.perf_counter() - self.position.seconds
@@ -73,8 +74,7 @@ class Training:
         last = (position.batch + 1) % self.accumulate == 0 or position.batch + 1 == len(self.batches)
         with nullcontext() if last else self.accelerator.no_sync(self.model):
             parts = self.model(to_device(batch, self.accelerator.device))
-            loss = parts["loss"] if self.accumulate == 1 else parts["loss"] / self.accumulate
-            self.accelerator.backward(loss)
+            backward(self.accelerator, parts["loss"], self.accumulate)
         self.window.add(parts, batch["id"])
         position.batch += 1
         if last:
