@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast, gather_object
+from accelerate.utils import broadcast, broadcast_object_list, gather_object
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -31,6 +31,7 @@ from olhar.train.loop import Training
 from olhar.train.optim import Ema, Length, Schedule
 from olhar.train.position import Position
 
+Measured = TypeVar("Measured")
 REPORT_SECONDS = 10.0  # writing the report and leaving: kept free at the end of a budget
 EVALUATION_SHARE = 0.06  # of a budget's training time that validation may take
 
@@ -58,7 +59,7 @@ class Fit:
         deadline: float | None = None,
     ):
         self.folder, self.facts, self.config, self.device = folder, facts, config, device
-        self.main, self.deadline = feeder.rank == 0, deadline
+        self.main, self.world, self.deadline = feeder.rank == 0, feeder.world, deadline
         self.log = Log(folder.metrics, voice, writes=self.main, tensorboard=config.train.tensorboard)
         keep_memory()
         seed_everything(config.train.seed)
@@ -104,8 +105,14 @@ class Fit:
             train.precision,
             train.memory_format,
         )
+        chosen = self.agreed(chosen)
+        to_format(self.task, chosen.memory_format)
         self.facts["precision"] = asdict(chosen)
         return chosen
+
+    def agreed(self, value: Measured) -> Measured:
+        """What the first process measured, on all of them: processes that differ would wait for each other for ever."""
+        return broadcast_object_list([value])[0] if self.world > 1 else value
 
     def measure_length(self) -> tuple[Length, int]:
         """How many steps, or how many seconds, and how many evaluations on the way."""
@@ -127,6 +134,7 @@ class Fit:
                 )
             affordable = EVALUATION_SHARE * seconds / (image * self.sizes["val"])
             length, evaluations = Length(seconds=seconds), max(1, min(train.evaluations, int(affordable)))
+        length, evaluations = self.agreed((length, evaluations))
         self.facts["length"] = asdict(length) | {"evaluations": evaluations}
         return length, evaluations
 

@@ -114,8 +114,7 @@ class RunFolder:
         """Raise UserError, naming the difference, where the data are not those the run began with."""
         if collection.fingerprint() == self.facts["data"]["fingerprint"]:
             return
-        left_out = set(self.facts["left_out"])
-        before = {id for ids in json.loads(self.splits.read_text(encoding="utf-8")).values() for id in ids} | left_out
+        before = {id for ids in json.loads(self.splits.read_text(encoding="utf-8")).values() for id in ids}
         now = {record.id for record in collection.records}
         said = [
             f"{len(ids):,} images {verb} ({', '.join(sorted(ids)[:3])})"

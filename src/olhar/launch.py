@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -35,6 +35,7 @@ from olhar.train.device import describe_machine, images_per_second, pick_device
 from olhar.train.log import Voice, clock
 from olhar.train.optim import Length
 
+Shared = TypeVar("Shared")
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})  # Pillow's modes without colour
 STYLES = {"repaired": "green", "warning": "yellow", "refused": "red"}
 
@@ -147,9 +148,8 @@ def reopen(folder: RunFolder, quiet: bool) -> tuple[Callable[[RunFolder], Fit], 
     rank, world = processes(device)
     voice = Voice(quiet or rank > 0)
     refuse_changes(folder, config, world)
-    collection = recognise(facts["data"]["path"], config=config.data)
+    collection = without(recognise(facts["data"]["path"], config=config.data), set(facts["left_out"]))
     folder.refuse_other_data(collection)
-    collection = without(collection, set(facts["left_out"]))
 
     def make(target: RunFolder) -> Fit:
         feeder = build.Feeder.from_facts(facts, config, rank, world)
@@ -224,7 +224,8 @@ def choose(
         return images_per_second(network, (channels, option.image_size, option.image_size), device)
 
     left = 0.9 * (started + budget - time.monotonic())
-    option, reason = plan.pick(options, facts.n_train, left, speed)
+    # each process measures another speed
+    option, reason = shared(plan.pick(options, facts.n_train, left, speed), world)
     return plan.resolve(config, facts, option.model, option.image_size, reason)
 
 
@@ -236,9 +237,9 @@ def processes(device: torch.device) -> tuple[int, int]:
     return state.process_index, state.num_processes
 
 
-def shared(text: str, world: int) -> str:
-    """The first process's text, on all of them."""
-    return broadcast_object_list([text])[0] if world > 1 else text
+def shared(value: Shared, world: int) -> Shared:
+    """The first process's value, on all of them."""
+    return broadcast_object_list([value])[0] if world > 1 else value
 
 
 def dotted(settings: dict[str, Any]) -> dict[str, Any]:
