@@ -110,6 +110,22 @@ def test_resume_refuses_what_is_finished_and_what_changed(digits: Path, tmp_path
         olhar.resume(run)
 
 
+def test_a_run_that_left_an_image_out_resumes(colours: Path, tmp_path: Path):
+    data = shutil.copytree(colours, tmp_path / "data")
+    broken = data / "train" / "red" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    run = olhar.train(data, run=tmp_path / "run", epochs=1, quiet=True, model="linear", **FIXED)
+    assert run.facts["left_out"] == ["train/red/0.png"]
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    del facts["result"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    assert "test" in olhar.resume(tmp_path / "run", quiet=True).result
+    (data / "train" / "blue" / "0.png").unlink()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"1 images are gone \(train/blue/0\.png\)"):
+        olhar.resume(tmp_path / "run", quiet=True)
+
+
 def test_verify_shows_that_resuming_changes_nothing(digits: Path):
     """In a program of its own: the type checks of the tests themselves draw from Python's generator."""
     before = sorted((p.name, p.stat().st_mtime_ns) for p in digits.rglob("*"))
