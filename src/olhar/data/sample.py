@@ -16,19 +16,23 @@ else:
     # looking at a folder needs records and no tensors; importing torch would take longer than the look
     Tensor = Any
 
+IGNORE = 255  # in a mask: nobody knows the class of this pixel, and nobody is asked
+Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @runtime_checkable
 class Source(Protocol):
-    """An image that is not a file of its own: drawn, or one row of an array.
+    """Pixels that are not a file read as it is: drawn, one row of an array, or a file whose values need a key.
 
-    A frozen dataclass of plain values: its repr tells it from every other image, and goes into the fingerprint.
+    A frozen dataclass of plain values: its repr tells it from every other, and goes into the fingerprint; where it
+    has a `path`, so do the size and the time of that file.
     """
 
     def render(self) -> Tensor:
-        """The image, uint8 [C, H, W]."""
+        """The image, uint8 [C, H, W]; of a mask, uint8 [H, W]."""
         ...
 
 
@@ -46,6 +50,8 @@ class Record:
     label: int | None = None  # class index
     labels: tuple[int, ...] | None = None  # class indices that hold, for several labels an image
     target: float | None = None  # number to regress
+    mask: "Source | None" = None  # the class of each pixel: renders uint8 [H, W], IGNORE where it is not known
+    clean: "Path | Source | None" = None  # the picture that `image` is to become, where it is not `image` itself
     text: str | None = None
 
 
@@ -57,7 +63,7 @@ class Sample(TypedDict, total=False):
     label: int
     labels: Tensor  # float [K] of 0 and 1
     target: float
-    mask: Tensor  # int64 [H, W]
+    mask: Tensor  # uint8 [H, W], class indices, IGNORE where unknown
     boxes: Tensor  # float [n, 4], x0 y0 x1 y1 in pixels
     box_labels: Tensor  # int64 [n]
     text: str
@@ -72,7 +78,7 @@ class Batch(TypedDict, total=False):
     label: Tensor  # int64 [N]; float [N, K] where labels were mixed
     labels: Tensor  # float [N, K]
     target: Tensor  # float [N]
-    mask: Tensor  # int64 [N, H, W]
+    mask: Tensor  # uint8 [N, H, W], class indices, IGNORE where unknown
     boxes: list[Tensor]  # N tensors of float [n, 4]
     box_labels: list[Tensor]  # N tensors of int64 [n]
     tokens: Tensor  # int64 [N, L]
@@ -113,11 +119,12 @@ class Collection:
     """What a reader found: records with their splits, and in one sentence what it is and why we think so."""
 
     root: str  # what the user typed: a path or the name of an embedded or torchvision set
-    format: str  # "class folders", "table", "embedded", "torchvision"
-    task: str  # "classify" or "regress"; later issues add theirs
+    format: str  # "class folders", "table", "masks", "pairs", "plain", "embedded", "torchvision" ...
+    task: str  # a key of olhar.tasks.TASKS
     records: Sequence[Record]
     explanation: str  # one sentence
     class_names: tuple[str, ...] = ()
+    palette: tuple[Colour, ...] = ()  # the colour each class is drawn in; empty: chosen by who draws
     multilabel: bool = False
     target_name: str = ""  # what is regressed: the column's name
     notes: tuple[str, ...] = ()  # further sentences worth saying
@@ -132,12 +139,19 @@ class Collection:
         digest = hashlib.sha256(repr((self.format, self.task, self.class_names, self.multilabel)).encode())
         for r in self.records:
             digest.update(repr((r.id, r.split, r.label, r.labels, r.target, r.text)).encode())
-            if isinstance(r.image, Path):
-                stat = r.image.stat()
-                digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
-            else:
-                digest.update(repr(r.image).encode())
+            for source in (r.image, r.mask, r.clean):
+                digest.update(identity(source).encode())
         return digest.hexdigest()[:16]
+
+
+def identity(source: Path | Source | None) -> str:
+    """What tells pixels from others without reading them: of a file its size and time, of the rest their repr."""
+    if source is None:
+        return ""
+    path = source if isinstance(source, Path) else getattr(source, "path", None)
+    stat = path.stat() if isinstance(path, Path) else None
+    key = "" if isinstance(source, Path) else repr(source)
+    return f"{key}{stat.st_size} {stat.st_mtime_ns}" if stat else key
 
 
 Level = Literal["repaired", "warning", "refused"]
