@@ -25,9 +25,10 @@ from olhar.data.reading import Frame, Preprocess
 from olhar.data.sample import SPLITS, Batch, Collection, Record
 from olhar.data.transforms import SMALL, Augment, make_augment, make_mix
 from olhar.errors import UserError
-from olhar.models import AUTOENCODERS, autoencoder, decoder, encoder
+from olhar.models import AUTOENCODERS, autoencoder, dense, encoder
+from olhar.models.autoencoder import Autoencoder
 from olhar.models.classifier import Classifier
-from olhar.models.dense import Dense
+from olhar.models.vae import VAE
 from olhar.models.weights import load_weights
 from olhar.tasks import TASKS, PixelTask, Task
 from olhar.train.optim import make_optimizer
@@ -47,7 +48,7 @@ def make_model(task: str, facts: dict[str, Any], outputs: int) -> nn.Module:
         return autoencoder(name, channels, size, **facts["args"])
     body = encoder(name, channels, size, **facts["args"])
     if task in EVERYWHERE:
-        return Dense(body, decoder(facts["decoder"], body, **facts["decoder_args"]), outputs)
+        return dense(body, facts["decoder"], outputs, **facts["decoder_args"])
     return Classifier(body, outputs)
 
 
@@ -341,6 +342,8 @@ def describe(
         if name not in AUTOENCODERS:
             facts["model"] |= {"decoder": config.model.decoder, "decoder_args": dict(config.model.decoder_args)}
     task = make_task(task_name, facts["model"], facts["task"]["settings"])
+    if isinstance(task.model, (Autoencoder, VAE)):
+        facts["model"]["latent"] = list(task.model.latent_shape())
     facts["model"]["parameters"] = sum(p.numel() for p in task.model.parameters())
     facts["watch"] = task.watch
     return facts

@@ -121,7 +121,7 @@ class Run:
 
     def latent_view(self) -> "LatentView | None":
         """Of an autoencoder: ways between images of its validation split, and a map of them."""
-        if not (isinstance(self.task, Reconstruct) and hasattr(self.task.model, "encode")):
+        if not (isinstance(self.task, Reconstruct) and "latent" in self.facts["model"]):
             return None
         from olhar.inspection.latent import interpolation, latents, project
         from olhar.report.story import LatentView

@@ -2,6 +2,7 @@
 
 import colorsys
 from collections.abc import Sequence
+from itertools import count
 
 from olhar.data.sample import Colour
 
@@ -14,12 +15,28 @@ FIRST: tuple[Colour, ...] = (
 )
 
 
+# What people expect of some things; words as data sets of streets and landscapes have them.
+EXPECTED: dict[str, Colour] = {
+    **dict.fromkeys(("sky",), (120, 190, 255)),
+    **dict.fromkeys(("tree", "trees", "vegetation", "forest", "plant"), (40, 150, 60)),
+    **dict.fromkeys(("grass", "terrain", "field"), (150, 205, 90)),
+    **dict.fromkeys(("road", "street"), (150, 110, 160)),
+    **dict.fromkeys(("pavement", "sidewalk"), (235, 150, 190)),
+    **dict.fromkeys(("building", "buildings", "house", "wall"), (175, 125, 85)),
+    **dict.fromkeys(("water", "sea", "river", "lake"), (0, 114, 178)),
+    **dict.fromkeys(("person", "pedestrian", "people", "human"), (225, 35, 60)),
+    **dict.fromkeys(("car", "vehicle"), (30, 70, 200)),
+}
+
+
 def palette(names: Sequence[str]) -> list[Colour]:
     """One colour a class, always the same for the same names."""
     colours: list[Colour] = []
     for name in names:
-        taken = sum(colour != NOTHING for colour in colours)
-        colours.append(NOTHING if name.lower() in BACKGROUND else nth(taken))
+        known = NOTHING if name.lower() in BACKGROUND else EXPECTED.get(name.lower())
+        if known is None or (known in colours and known != NOTHING):
+            known = next(colour for i in count() if (colour := nth(i)) not in colours)
+        colours.append(known)
     return colours
 
 

@@ -8,13 +8,21 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from olhar.models.autoencoder import Autoencoder
+from olhar.models.vae import VAE
 from olhar.objectives.gaussian import Gaussian
 from olhar.tasks.reconstruct import Reconstruct
 
 
+def model_of(task: Reconstruct) -> Autoencoder | VAE:
+    """The autoencoder of a task that has one."""
+    assert isinstance(task.model, (Autoencoder, VAE))
+    return task.model
+
+
 def latents(task: Reconstruct, images: UInt8[Tensor, "N C H W"]) -> Tensor:
     """The latents of some images, [N, ...]: of a distribution its mode."""
-    code = task.model.encode(task.normalise(images))
+    code = model_of(task).encode(task.normalise(images))
     return code.mode() if isinstance(code, Gaussian) else code
 
 
@@ -29,7 +37,7 @@ def interpolation(
     height, width = first.shape[1:]
     ends = latents(task, torch.stack([first, last]))
     share = torch.linspace(0, 1, steps, device=ends.device).view(-1, *[1] * (ends.ndim - 1))
-    decoded = task.model.decode(torch.lerp(ends[:1], ends[1:], share))[..., :height, :width]
+    decoded = model_of(task).decode(torch.lerp(ends[:1], ends[1:], share), (height, width))
     values = (decoded.float() * task.std + task.mean) * 255
     return list(task.settle(values).cpu())
 

@@ -88,7 +88,7 @@ class Reconstruct(PixelTask[Restored]):
         if isinstance(self.model, VAE):
             latent = self.model.encode(seen)
             code = latent.sample() if self.training else latent.mode()
-            mean = self.model.decode(code)[..., : seen.shape[2], : seen.shape[3]]
+            mean = self.model.decode(code, (seen.shape[2], seen.shape[3]))
         elif isinstance(self.model, Autoencoder):
             mean = self.model(seen)
         elif self.corruption == "holes":

@@ -64,7 +64,7 @@ def masks_panel(story: Story) -> Panel | None:
         return None
     reading = (
         f"Images of the {story.split_name} split drawn at random: as they are, with the true classes, and with those "
-        "the model gives. Pixels nobody labelled stay grey-free in the truth and are not counted."
+        "the model gives. Where the truth has no colour nobody labelled the pixels, and they do not count."
     )
     return Panel("examples", "Examples", reading, strips(story, at_random(story, ROWS)))
 
