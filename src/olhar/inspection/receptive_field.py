@@ -167,7 +167,7 @@ Step = tuple[Sequence[Sequence[int]], int]
 
 
 class Interpolation(NamedTuple):
-    """Position i looks at (i + centre) ratio - centre of its input and takes the `taps` positions around there."""
+    """Position i looks at (i + centre) ratio, less the centre where it mixes several `taps` of its input there."""
 
     taps: int
     centre: Fraction = Fraction(1, 2)
@@ -296,18 +296,17 @@ def interpolation_step(
 ) -> Step:
     """Of interpolation from `before` to `after` positions; `scale` where a factor and not a size was asked for.
 
-    Between sizes that do not divide each other the pattern does not repeat: then the period is that of the nearest
-    whole factor, and its sources are all that any of its positions sees.
+    The pattern repeats with the ratio of the sizes, p/q: after q positions it is p positions further.
     """
-    ratio = 1 / Fraction(scale).limit_denominator(1000) if scale else Fraction(before, after)
+    ratio, centre = Fraction(before, after), kind.centre
     if corners:  # the first and the last position stay where they are
-        ratio, kind = Fraction(before - 1, max(1, after - 1)), Interpolation(kind.taps, Fraction(0))
-    up, down = max(1, round(1 / ratio)) if ratio else after, max(1, round(ratio))
-    sources: list[set[int]] = [set() for _ in range(up)]
-    for i in range(up if ratio == Fraction(down, up) else after):
-        at = (i + kind.centre) * ratio - (kind.centre if kind.taps > 1 else 0)
-        near = range(math.floor(at) - kind.taps // 2 + 1, math.floor(at) + kind.taps // 2 + 1)
-        if kind.taps == 1 or at.denominator == 1:  # on a position itself the weight of its neighbours is zero
-            near = [math.floor(at)]
-        sources[i % up].update(source - i // up * down for source in near)
-    return [sorted(some) for some in sources], down
+        ratio, centre = Fraction(before - 1, max(1, after - 1)), Fraction(0)
+    elif scale:
+        ratio = 1 / Fraction(scale).limit_denominator(1000)
+    sources = []
+    for i in range(ratio.denominator):
+        at = (i + centre) * ratio - (centre if kind.taps > 1 else 0)
+        first = math.floor(at) - (kind.taps - 1) // 2
+        # On a position itself the weight of its neighbours is zero.
+        sources.append([math.floor(at)] if at.denominator == 1 else range(first, first + kind.taps))
+    return sources, ratio.numerator
