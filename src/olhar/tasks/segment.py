@@ -59,7 +59,7 @@ class Segment(PixelTask[Categorical]):
         mean: Sequence[float],
         std: Sequence[float],
         class_names: Sequence[str],
-        palette: Sequence[Colour],
+        palette: Sequence[Sequence[int]],
         class_weights: Sequence[float] | None = None,
         dice: float = 0.0,
     ):
