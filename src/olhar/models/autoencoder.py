@@ -14,9 +14,10 @@ SIZES: dict[str, dict[str, Any]] = {"autoencoder": {"widths": (64, 128), "blocks
 
 
 class Autoencoder(nn.Module):
-    """Convolutional autoencoder: the image as a map of latents, `factor` times smaller along each side, and back.
+    """Convolutional autoencoder: an image to a small map of numbers, its latent, and back.
 
-    `encode` and `decode` can be used apart. Any size is taken, and `forward` gives it back.
+    The latent is `factor` times smaller along each side. `encode` and `decode` can be used apart. Any size is taken,
+    and `forward` gives it back.
 
     Args:
         image_size: (height, width) it is built for; others work as well.

@@ -30,7 +30,7 @@ class Pair(nn.Sequential):
 
 
 class UNetEncoder(Encoder):
-    """U-Net's path down: two convolutions at each resolution, from the image's own on, and a max pool between.
+    """U-Net's path down: two convolutions at every resolution from the image's own on, a max pool between.
 
     Args:
         widths: filters of each level; level i has the stride 2^i.
