@@ -19,15 +19,17 @@ class DataConfig:
     """Which images, how they are read and prepared."""
 
     task: str | None = None
-    """What to learn: classify or regress. None: recognised from the folder."""
+    """What to learn: classify, regress, segment or reconstruct. None: recognised from the folder."""
     format: str | None = None
-    """How the data are read: folders or table. None: recognised."""
+    """How the data are read: folders, table, masks, coco, pairs or plain. None: recognised."""
     image_size: int | None = None
     """Side in pixels of the square the model sees. None: from the images' own sizes."""
     file_column: str | None = None
     """The column of a table that names the image files. None: recognised."""
     label_column: str | None = None
     """The column of a table to learn. None: recognised."""
+    ignore: str | None = None
+    """Classes of masks that are not learnt, as those that nobody knows are not: their names, separated by commas."""
     val_fraction: float = 0.1
     """Share of train held out for validation, where the data have no validation split."""
     test_fraction: float = 0.0
