@@ -7,8 +7,9 @@
 The peer needs `pip install segmentation-models-pytorch`. Both sides see images of 240x180 and start from random
 weights. The peer trains for the same time on images that are already decoded, resized and mirrored at random, by AdamW
 with a cosine over the time, at each of two learning rates; the better counts. Both are asked about the 480x360 test
-images and scored here, by the same code, on the masks as they are. `large` enlarges an image and asks a trained run about it with the plain command: seconds, and the most
-memory the command held.
+images and scored here, by the same code, on the masks as they are.
+
+`large` enlarges an image and asks a trained run about it with the plain command: seconds, and the most memory held.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 import olhar

@@ -66,10 +66,8 @@ def test_a_folder_of_masks_is_learnt(segmented: Path):
 
 def test_masks_have_the_size_of_their_images(segmented: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for name, scale in (("small", 1), ("large", 5)):
-        image = Image.fromarray(street(7)[0])
-        image.resize((image.width * scale, image.height * scale), Image.Resampling.BILINEAR).save(
-            tmp_path / f"{name}.png"
-        )
+        image, size = Image.fromarray(street(7)[0]), (SIDE[1] * scale, SIDE[0] * scale)
+        image.resize(size, Image.Resampling.BILINEAR).save(tmp_path / f"{name}.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     words = ["predict", str(segmented), str(tmp_path), "--out", str(tmp_path / "out"), "--flips"]
     words += ["--pictures", str(tmp_path / "seen"), "--csv", str(tmp_path / "areas.csv")]
