@@ -125,6 +125,10 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
     write(file, [square(7, 3, 1, 4)])
     with pytest.raises(UserError, match=r"a\.json has annotations of an image 7 that it does not list"):
         read(tmp_path)
+    tree = json.loads(write(file, [square(0, 3, 1, 4)]).read_text())
+    file.write_text(json.dumps(tree | {"images": [tree["images"][0], tree["images"][0] | {"id": 1}]}))
+    with pytest.raises(UserError, match=r"a\.json lists 0\.jpg, which was listed before"):
+        read(tmp_path)
     write(file, [square(0, 3, 1, 4, segmentation=[])])
     with pytest.raises(UserError, match=r"a\.json has boxes and no outlines of objects"):
         read(tmp_path)

@@ -275,7 +275,7 @@ def test_classes_of_images_with_masks_beside_them_are_two_readings(tmp_path: Pat
     for name in ("benign", "malignant"):
         photo(tmp_path / name / f"{name} (1).png")
         mask(tmp_path / name / f"{name} (1)_mask.png")
-    with pytest.raises(UserError, match=r"(?s)2 ways.*class folders.*--data.format folders.*--task segment"):
+    with pytest.raises(UserError, match=r"(?s)2 ways.*class folders.*--data.format folders.*--data.format masks"):
         read(tmp_path)
     assert len(read(tmp_path, task="segment").records) == 2
 

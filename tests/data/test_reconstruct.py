@@ -85,6 +85,11 @@ def test_every_image_of_any_layout_is_taken_and_masks_are_not(tmp_path: Path) ->
     found = read(tmp_path / "animals", "reconstruct")
     assert [r.split for r in found.records] == ["test", "test", "train", "train"]
     assert found.explanation == "4 images (PNG), each to be reconstructed; splits by the folders train/ and test/."
+    found = read(tmp_path / "animals/test", "reconstruct")
+    assert [r.split for r in found.records] == ["train", "train"]
+    photo(tmp_path / "pets/test/1.png")
+    photo(tmp_path / "pets/cat/1.png")
+    assert [r.split for r in read(tmp_path / "pets", "reconstruct").records] == ["train", "train"]
     found = read(tmp_path / "streets", "reconstruct")
     assert {r.id for r in found.records} == {"images/train/1.jpg", "images/test/1.jpg"}
     assert found.notes == ("2 masks left out (first: masks/test/1.png).",)

@@ -1,9 +1,12 @@
 """Images and masks: for each image a picture of its size whose values are the classes of the pixels.
 
-images/train/1.jpg  masks/train/1.png       train/1.png  trainannot/1.png  (CamVid)
-JPEGImages/1.jpg    SegmentationClass/1.png, splits in ImageSets/Segmentation/ (Pascal VOC)
-images/1.jpg        annotations/trimaps/1.png, splits in annotations/*.txt (Oxford-IIIT Pet)
-1.jpg               1_mask.png
+    images/train/1.jpg  masks/train/1.png
+    train/1.png         trainannot/1.png          CamVid
+    JPEGImages/1.jpg    SegmentationClass/1.png   Pascal VOC, splits in ImageSets/Segmentation/
+    images/1.jpg        annotations/trimaps/1.png Oxford-IIIT Pet, splits in annotations/*.txt
+    1.jpg               1_mask.png
+
+What belongs together is told by names alone (olhar.data.pairing); what the values mean, by a look at some masks.
 """
 
 from collections import Counter
@@ -27,8 +30,7 @@ if TYPE_CHECKING:
 PEEKED = 3  # masks of which most must look like masks
 FLAT = 0.7  # share of pixels equal to their right neighbour: of photographs hardly half are, even of smooth ones
 FEW_VALUES = 64  # in one mask; drawings of more colours than that are told by their flatness
-# A folder in which fewer masks than this find an image holds something else.
-MATCHED_SHARE = 0.5
+MATCHED_SHARE = 0.5  # of the masks in a folder that must find an image: with fewer it holds something else
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def probe(listing: Listing, config: DataConfig) -> list[Candidate]:
     for layout in layouts:
         first, second = layout.found.pairs[0]
         what = f"images and masks ({count(len(layout.found.pairs), 'pair')})"
-        choose = "--task segment" if len(layouts) == 1 else f"move the other masks out of {listing.root}"
+        choose = "--data.format masks" if len(layouts) == 1 else f"move the other masks out of {listing.root}"
         sample = f"{second.name} says what is where in {first.name}"
         candidates.append(Candidate("masks", what, sample, choose, partial(read, listing, layout, config)))
     return candidates
