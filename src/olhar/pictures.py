@@ -18,7 +18,7 @@ from olhar.data.sample import Colour
 from olhar.errors import UserError
 from olhar.ops.image import overlay
 from olhar.tasks.classify import ClassPrediction
-from olhar.tasks.reconstruct import ImagePrediction
+from olhar.tasks.pixel_task import ImagePrediction
 from olhar.tasks.segment import MaskPrediction
 from olhar.tasks.task import Prediction
 

@@ -24,8 +24,9 @@ from olhar.data.loader import Loader
 from olhar.data.sample import Record, to_device
 from olhar.errors import UserError, nearest_path
 from olhar.tasks.classify import ClassPrediction
+from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.segment import MaskPrediction
-from olhar.tasks.task import PixelTask, Prediction, Task
+from olhar.tasks.task import Prediction, Task
 from olhar.tiles import View
 
 STDIN = "-"

@@ -1,10 +1,11 @@
 """What can be learnt. A new task is one file here and one line below."""
 
 from olhar.tasks.classify import Classify
+from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.regress import Regress
 from olhar.tasks.segment import Segment
-from olhar.tasks.task import PixelTask, Prediction, Task
+from olhar.tasks.task import Prediction, Task
 
 TASKS: dict[str, type[Task]] = {
     "classify": Classify,
