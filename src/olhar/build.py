@@ -352,7 +352,6 @@ def describe(
 def start_from(task: Task, config: Config) -> str:
     """Load `config.model.weights` into the model; returns the sentence that says what was loaded."""
     assert config.model.weights is not None
-    assert isinstance(task.model, Classifier)
     return load_weights(task.model, config.model.weights, download=config.data.download).sentence
 
 
