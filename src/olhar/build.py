@@ -97,14 +97,16 @@ def task_settings(
             "class_names": list(collection.class_names),
             "multilabel": collection.multilabel,
             "label_smoothing": 0.0 if collection.multilabel else config.objective.label_smoothing or 0.0,
-            "class_weights": class_weights(collection) if config.objective.class_weights != "none" else None,
+            "class_weights": None if config.objective.class_weights in ("auto", "none") else class_weights(collection),
         }
     if collection.task == "segment":
         names, weights = collection.class_names, config.objective.class_weights
         return pixels | {
             "class_names": list(names),
             "palette": [list(colour) for colour in collection.palette or palette(names)],
-            "class_weights": None if weights == "none" else pixel_weights(class_counts(collection, "train"), weights),
+            "class_weights": None
+            if weights in ("auto", "none")
+            else pixel_weights(class_counts(collection, "train"), weights),
             "dice": config.objective.dice,
         }
     if collection.task == "reconstruct":
@@ -136,13 +138,15 @@ def class_weights(collection: Collection) -> list[float]:
     return [n / (k * c) if c else 0.0 for c in counts]
 
 
-def pixel_weights(counts: Sequence[int], how: str) -> list[float]:
+def pixel_weights(counts: Sequence[int], how: str) -> list[float] | None:
     """A weight a class by how many of the training pixels it has, scaled so that their mean over the pixels is 1.
 
-    "balanced": inverse frequencies, bounded so that a class of a few pixels does not drown the rest. "effective":
+    "none": all weigh alike, None. "balanced": inverse frequencies, bounded so that a class of a few pixels does not drown the rest. "effective":
     inverse effective numbers, (1 - β) / (1 - βⁿ) with n in thousandths of the pixels (Cui et al. 2019, arXiv
     1901.05555).
     """
+    if how in ("auto", "none"):
+        return None
     total = sum(counts)
     shares = [count / total for count in counts]
     if how == "balanced":
