@@ -17,8 +17,8 @@ from torch import nn
 from olhar.config import Config
 from olhar.data.cache import make_cache
 from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
+from olhar.data.frequency import class_counts, class_weights, pixel_weights
 from olhar.data.loader import Loader
-from olhar.data.masks import pixel_counts
 from olhar.data.paired import make_paired
 from olhar.data.palette import palette
 from olhar.data.reading import Frame, Preprocess
@@ -37,7 +37,6 @@ from olhar.train.optim import make_optimizer
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EVERYWHERE = frozenset(name for name, task in TASKS.items() if issubclass(task, PixelTask))
 MOST_DETAIL = 1.5  # of an image kept for training to what is shown: enlarged more, parts would only be blurred less
-BETA = 0.99  # of the effective number of pixels: a class of a tenth of them weighs half of what a rare one does
 STATISTICS_IMAGES = 512  # enough that the mean moves by less than 1% of a deviation
 
 
@@ -104,9 +103,7 @@ def task_settings(
         return pixels | {
             "class_names": list(names),
             "palette": [list(colour) for colour in collection.palette or palette(names)],
-            "class_weights": None
-            if weights in ("auto", "none")
-            else pixel_weights(class_counts(collection, "train"), weights),
+            "class_weights": pixel_weights(class_counts(collection, "train"), weights),
             "dice": config.objective.dice,
         }
     if collection.task == "reconstruct":
@@ -124,49 +121,6 @@ def task_settings(
         "target_std": float(targets.std(correction=0).clamp_min(1e-12)),
         "variance": config.objective.variance,
     }
-
-
-def class_weights(collection: Collection) -> list[float]:
-    """Inverse frequencies, scaled so that their mean over the training images is 1.
-
-    For several labels an image: how much an occurrence weighs, the absences over the occurrences of its label.
-    """
-    counts = class_counts(collection, "train")
-    n, k = len(collection.split("train")), len(counts)
-    if collection.multilabel:
-        return [(n - c) / c if c else 1.0 for c in counts]
-    return [n / (k * c) if c else 0.0 for c in counts]
-
-
-def pixel_weights(counts: Sequence[int], how: str) -> list[float] | None:
-    """A weight a class by how many of the training pixels it has, scaled so that their mean over the pixels is 1.
-
-    "none": all weigh alike, None. "balanced": inverse frequencies, bounded so that a class of a few pixels does not drown the rest. "effective":
-    inverse effective numbers, (1 - β) / (1 - βⁿ) with n in thousandths of the pixels (Cui et al. 2019, arXiv
-    1901.05555).
-    """
-    if how in ("auto", "none"):
-        return None
-    total = sum(counts)
-    shares = [count / total for count in counts]
-    if how == "balanced":
-        raw = [1 / max(share, 1e-3) for share in shares]
-    else:
-        raw = [(1 - BETA) / (1 - BETA ** (1 + 1000 * share)) for share in shares]
-    mean = sum(share * weight for share, weight in zip(shares, raw, strict=True))
-    return [weight / mean for weight in raw]
-
-
-def class_counts(collection: Collection, split: str) -> list[int]:
-    """Images of each class in a split; for several labels, images that have each label; for masks, pixels."""
-    if collection.task == "segment":
-        return pixel_counts(collection.split(split), len(collection.class_names))
-    counts = [0] * len(collection.class_names)
-    for record in collection.split(split):
-        for k in record.labels if record.labels is not None else (record.label,):
-            if k is not None:
-                counts[k] += 1
-    return counts
 
 
 @dataclass(frozen=True)
