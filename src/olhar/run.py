@@ -15,6 +15,7 @@ import torch
 
 from olhar import build
 from olhar.data.loader import Loader
+from olhar.data.masks import Relabelled
 from olhar.data.reading import Frame
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection, Record, to_device
@@ -173,6 +174,7 @@ def align_classes(collection: Collection, names: Sequence[str]) -> list[Record]:
             r,
             label=None if r.label is None else to[r.label],
             labels=None if r.labels is None else tuple(sorted(to[k] for k in r.labels)),
+            mask=None if r.mask is None else Relabelled(r.mask, tuple(to)),
         )
         for r in collection.records
     ]
