@@ -4,6 +4,7 @@ Shapes: N batch, C channels of the image, L of the latent, H W space, h w of the
 """
 
 from itertools import pairwise
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,12 +26,6 @@ def patch_of(factor: int, widths: tuple[int, ...]) -> int:
         most = factor.bit_length()
         raise UserError(f"An autoencoder of factor {factor} has 1 to {most} widths, not {len(widths)}.")
     return patch
-
-
-def latent_shape(image_size: tuple[int, int], channels: int, factor: int) -> tuple[int, int, int]:
-    """(L, ⌈H/factor⌉, ⌈W/factor⌉)."""
-    height, width = image_size
-    return channels, -(-height // factor), -(-width // factor)
 
 
 class LatentEncoder(nn.Module):
@@ -86,3 +81,47 @@ class LatentDecoder(nn.Module):
     ) -> Float[Tensor, "N C H W"]:
         image = self.pixels(self.out(self.act(self.norm(self.body(self.stem(latent))))))
         return image if size is None else image[:, :, : size[0], : size[1]]
+
+
+class Codec(nn.Module):
+    """What an autoencoder and a variational one share: an image to a map of `numbers` for each number of the latent,
+    and from a latent back. Any size is taken.
+
+    Args:
+        image_size: (height, width) it is built for; others work as well.
+        latent_channels: numbers at each position of the latent.
+        factor: pixels of the image along one side of a position of the latent, a power of two.
+        widths: channels of each resolution, fine to coarse; the last is the latent's. Fewer of them than halvings
+            begin with a stride of more than one, and compute nothing at the resolutions left out.
+        blocks: residual blocks of each resolution, on either way.
+
+    Raises:
+        UserError: the factor is no power of two, or too small for so many widths.
+    """
+
+    figure: ClassVar[str] = "2.11"
+    numbers: ClassVar[int] = 1  # that the encoder gives for each of the latent: 2 where it is a distribution
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        image_size: tuple[int, int] = (64, 64),
+        latent_channels: int = 4,
+        factor: int = 4,
+        widths: tuple[int, ...] = (64, 128),
+        blocks: int = 1,
+    ):
+        super().__init__()
+        self.image_size, self.latent_channels, self.factor = image_size, latent_channels, factor
+        body = (widths, blocks, patch_of(factor, widths))
+        self.encoder = LatentEncoder(in_channels, self.numbers * latent_channels, *body)
+        self.decoder = LatentDecoder(latent_channels, in_channels, *body)
+
+    def latent_shape(self, image_size: tuple[int, int] | None = None) -> tuple[int, int, int]:
+        """(L, ⌈H/factor⌉, ⌈W/factor⌉) of an image of that (height, width), or of the size it was built for."""
+        height, width = image_size or self.image_size
+        return self.latent_channels, -(-height // self.factor), -(-width // self.factor)
+
+    def decode(self, latent: Float[Tensor, "N L h w"], size: tuple[int, int] | None = None) -> Float[Tensor, "N C H W"]:
+        """An image from a latent: of (height, width) `size`, or of `factor` times the latent's."""
+        return self.decoder(latent, size)
