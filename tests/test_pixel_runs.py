@@ -138,6 +138,23 @@ def test_enlarging_gives_twice_the_size(streets: Path, tmp_path: Path):
     assert tuple(prediction.image.shape) == (3, 2 * SIDE[0], 2 * SIDE[1])
 
 
+def test_pairs_of_two_sizes_are_learnt_as_they_are(streets: Path, tmp_path: Path):
+    """What is shown is half as large as what it is to become; a new image comes out twice as large."""
+    for split in ("train", "val"):
+        for kind in ("input", "target"):
+            (tmp_path / "pairs" / kind / split).mkdir(parents=True)
+        for path in (streets / "images" / split).iterdir():
+            with Image.open(path) as image:
+                image.save(tmp_path / "pairs" / "target" / split / path.name)
+                small = image.resize((SIDE[1] // 2, SIDE[0] // 2), Image.Resampling.BOX)
+                small.save(tmp_path / "pairs" / "input" / split / path.name)
+    run = olhar.train(tmp_path / "pairs", run=tmp_path / "run", model="cnn-tiny", epochs=2, image_size=24, **FIXED)
+    assert run.facts["task"]["settings"]["corruption"] == "pairs"
+    assert run.result["val"]["psnr_before"] > 15
+    (prediction,) = run.predict(tmp_path / "pairs" / "input" / "val" / "00.png")
+    assert tuple(prediction.image.shape) == (3, *SIDE)
+
+
 def test_transparent_parts_are_filled_and_nothing_else(streets: Path, tmp_path: Path):
     settings = {"task": "reconstruct", "corruption": "holes", "epochs": 1, "image_size": 24}
     run = olhar.train(streets / "images", run=tmp_path / "run", model="cnn-tiny", **settings, **FIXED)

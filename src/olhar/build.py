@@ -18,6 +18,7 @@ from olhar.config import Config
 from olhar.data.cache import make_cache
 from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
 from olhar.data.frequency import class_counts, class_weights, pixel_weights
+from olhar.data.header import header
 from olhar.data.loader import Loader
 from olhar.data.paired import make_paired
 from olhar.data.palette import palette
@@ -113,6 +114,7 @@ def task_settings(
             "likelihood": config.objective.likelihood,
             "kl": config.objective.kl,
             "ssim": config.objective.ssim,
+            "enlarge": enlargement(train),
         }
     targets = torch.tensor([record.target for record in train], dtype=torch.float64)
     return pixels | {
@@ -232,6 +234,16 @@ def corruption_of(collection: Collection, config: Config) -> str:
     return "pairs" if any(record.clean is not None for record in collection.records) else config.data.corruption
 
 
+def enlargement(records: Sequence[Record]) -> int:
+    """How many times larger the clean pictures of pairs are than what is shown; 1 for all else."""
+    pair = next((r for r in records if isinstance(r.image, Path) and isinstance(r.clean, Path)), None)
+    if pair is None:
+        return 1
+    assert isinstance(pair.image, Path)
+    assert isinstance(pair.clean, Path)
+    return max(1, round(header(pair.clean).height / header(pair.image).height))
+
+
 def frame_of(collection: Collection, config: Config, size: tuple[int, int]) -> Frame | None:
     """What a task about every place of images of `size` (height, width) sees of them; None for the other tasks."""
     task = collection.task
@@ -264,8 +276,9 @@ def describe(
     assert config.data.image_size is not None
     assert config.model.name is not None
     side, task_name, name = config.data.image_size, collection.task, config.model.name
-    frame = frame_of(collection, config, size)
     train = collection.split("train")
+    height, width = (enlargement(train) * side for side in size)
+    frame = frame_of(collection, config, (height, width))
     preprocess = Preprocess(side, channels, "none", len(collection.class_names), frame)
     if config.model.weights and channels == 3:
         mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
+from olhar.data.reading import shrink
 from olhar.data.sample import Batch
 from olhar.data.transforms import Indices, mix64, stream, uniform
 from olhar.errors import UserError
@@ -170,9 +171,13 @@ def make_corrupt(name: str, noise: str, seed: int) -> Corrupt:
     return made[name](seed) if name in made else Shrink(seed, int(name.removeprefix("x")))
 
 
-def planes_of(image: UInt8[Tensor, "C H W"], alpha: UInt8[Tensor, "1 H W"] | None, name: str) -> UInt8[Tensor, "P h w"]:
+def planes_of(
+    image: UInt8[Tensor, "C H W"], alpha: UInt8[Tensor, "1 H W"] | None, name: str, enlarge: int = 1
+) -> UInt8[Tensor, "P h w"]:
     """A new image as a model that undoes the corruption `name` expects it: enlarged, without colour, its transparent
-    parts (`alpha` below one half) as holes in a plane of their own."""
+    parts (`alpha` below one half) as holes in a plane of their own. `enlarge` is of pairs of two sizes."""
+    if enlarge > 1:
+        return shrink(image, (enlarge * image.shape[1], enlarge * image.shape[2]))
     if name == "grey":
         return greyed(image[None])[0]
     if name in ("x2", "x4"):

@@ -33,8 +33,8 @@ class Reconstruct(PixelTask[Restored]):
     """Args:
     model: image [N, C, H, W] -> the same shape: of an autoencoder its reconstruction, of any other network what has
         to be added to the corrupted image.
-    corruption: what was done to the image: none, noise, grey, holes, x2, x4, or pairs (the data say it).
-    noise: its deviation, for the reader.
+    corruption, noise: what was done to the image, as the settings say it; "pairs" where the data do.
+    enlarge: of pairs, how many times larger the clean picture is than what is shown.
     likelihood: "gaussian" (squared errors) or "laplace" (distances).
     kl: how much the KL term of a variational autoencoder counts; 1 is the evidence lower bound.
     ssim: how much of 1 - SSIM is added. It is not a likelihood.
@@ -54,16 +54,17 @@ class Reconstruct(PixelTask[Restored]):
         likelihood: str = "gaussian",
         kl: float = 1.0,
         ssim: float = 0.0,
+        enlarge: int = 1,
     ):
         super().__init__(model, mean, std)
-        self.corruption, self.noise, self.likelihood, self.kl, self.ssim = corruption, noise, likelihood, kl, ssim
-        self.scale = RunningScale()
+        self.corruption, self.noise, self.enlarge, self.scale = corruption, noise, enlarge, RunningScale()
+        self.likelihood, self.kl, self.ssim = likelihood, kl, ssim
 
     @property
     def chance(self) -> float | None:
         """The loss of a model that answers every image with the mean colour; of a corrupted one more is known."""
-        plain = self.corruption == "none" and self.likelihood == "gaussian"
-        return 0.5 * math.log(2 * math.pi * math.e) if plain else None
+        known = self.corruption != "none" or self.likelihood != "gaussian"
+        return None if known else 0.5 * math.log(2 * math.pi * math.e)
 
     def output(self, batch: Batch) -> Restored:
         seen, latent = self.normalise(batch["image"]), None
@@ -110,7 +111,7 @@ class Reconstruct(PixelTask[Restored]):
     def prepare(
         self, image: UInt8[Tensor, "C H W"], alpha: UInt8[Tensor, "1 H W"] | None = None
     ) -> UInt8[Tensor, "P h w"]:
-        return planes_of(image, alpha, self.corruption)
+        return planes_of(image, alpha, self.corruption, self.enlarge)
 
     def complete(self, values: UInt8[Tensor, "C H W"], planes: UInt8[Tensor, "P H W"]) -> UInt8[Tensor, "C H W"]:
         return with_known(values, planes, self.corruption)
@@ -125,14 +126,13 @@ class Reconstruct(PixelTask[Restored]):
 
     def details(self, output: Restored, batch: Batch) -> list[dict[str, Any]]:
         """How near each image came to the clean one, and how near it was before."""
-        before = batch["image"] if self.corruption != "none" else None
+        before = None if self.corruption == "none" else batch["image"]
         return metrics.likeness(self.settle(self.values(output)), batch["clean"], before)
 
     def draw(self, output: Restored, batch: Batch) -> list[Pictures]:
         made = self.settle(self.values(output)).cpu()
         pictures = {"image": batch["image"].cpu(), "prediction": made}
-        if self.corruption != "none" and "clean" in batch:
-            pictures["truth"] = batch["clean"].cpu()
+        pictures |= {"truth": batch["clean"].cpu()} if self.corruption != "none" and "clean" in batch else {}
         return [{name: images[i] for name, images in pictures.items()} for i in range(len(made))]
 
     def metrics(self) -> dict[str, Metric]:
@@ -146,5 +146,5 @@ class Reconstruct(PixelTask[Restored]):
             metrics["latent_bits_per_pixel"].update(output.bits_per_pixel())
 
     def settings(self) -> dict[str, Any]:
-        own = {"corruption": self.corruption, "noise": self.noise, "likelihood": self.likelihood}
-        return pixel_settings(self) | own | {"kl": self.kl, "ssim": self.ssim}
+        names = ("corruption", "noise", "likelihood", "kl", "ssim", "enlarge")
+        return pixel_settings(self) | {name: getattr(self, name) for name in names}
