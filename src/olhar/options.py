@@ -31,8 +31,9 @@ SHORT = {
     "data.download": "--download",
     "data.allow": "--allow",
     "data.ignore": "--ignore",
+    "data.corruption": "--corruption",
 }
-"""Short names. With `--run` they are the thirteen plain options of `olhar train`: a test keeps it at that."""
+"""Short names. With `--run` they are the fourteen plain options of `olhar train`: a test keeps it at that."""
 
 WORDS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False, "none": None}
 

@@ -123,14 +123,52 @@ def regress_rows(ids: list[str], learned: bool) -> list[dict[str, Any]]:
     return [{"id": i, "truth": t, "value": v, "deviation": deviation, "nll": 1.0} for i, t, v in pairs]
 
 
+WATCH = {
+    "classify": "accuracy",
+    "multilabel": "mean_average_precision",
+    "regress": "mae",
+    "segment": "miou",
+    "reconstruct": "psnr",
+}
+
+
+def segment_rows(ids: list[str], k: int) -> list[dict[str, Any]]:
+    """Three classes an image, most of their pixels right; the last class is nowhere."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for id in ids:
+        cells = [[int(i), int(j), int(n)] for i in rng.choice(k - 1, 3, replace=False)
+                 for j, n in ((i, rng.integers(500, 900)), ((i + 1) % (k - 1), rng.integers(1, 300)))]  # fmt: skip
+        rows.append({"id": id, "areas": {}, "truth": {}, "nll": 0.4, "confusion": cells})
+    return rows
+
+
+def reconstruct_rows(ids: list[str]) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(6)
+    before = rng.normal(20.5, 0.3, len(ids))
+    gain = rng.normal(8.5, 1.2, len(ids))
+    return [
+        {"id": id, "height": 32, "width": 32, "truth": None, "nll": 0.1, "psnr": b + g, "ssim": 0.9, "psnr_before": b}
+        for id, b, g in zip(ids, before.tolist(), gain.tolist(), strict=True)
+    ]
+
+
 def fabricate(run: Path, kind: str = "classify", names: list[str] = CLASSES, ids: list[str] | None = None,
               truth: list[int] | None = None, turn: float | None = 17.0) -> Path:  # fmt: skip
-    """Write a finished run of `kind` (classify, multilabel, regress) into `run` and return it."""
+    """Write a finished run of `kind` (classify, multilabel, regress, segment, reconstruct) into `run`; returns it."""
     run.mkdir(parents=True)
     ids = ids or [f"test/{names[i % len(names)]}/{i:04}.png" for i in range(400)]
     truth = truth or [i % len(names) for i in range(len(ids))]
-    watch = {"classify": "accuracy", "multilabel": "mean_average_precision", "regress": "mae"}[kind]
-    if kind == "regress":
+    watch = WATCH[kind]
+    if kind == "segment":
+        tree = facts("segment", watch, class_names=names, class_counts={"train": [10**6 // (i + 1) for i in range(10)]})
+        tree["task"]["settings"] = {"palette": [[20 * i, 9, 90] for i in range(10)]}
+        rows, value = segment_rows(ids, len(names)), {"loss": 0.4, "miou": 0.6}
+    elif kind == "reconstruct":
+        tree = facts("reconstruct", watch)
+        tree["task"]["settings"] = {"corruption": "noise", "mean": [0.5] * 3}
+        rows, value = reconstruct_rows(ids), {"loss": 0.1, "psnr": 29.5, "ssim": 0.9}
+    elif kind == "regress":
         tree = facts("regress", watch, target_name="age", explanation="A table of 400 images with a number: age.")
         rows, value = regress_rows(ids, learned=True), {"loss": 0.2, "mae": 3.2}
     elif kind == "multilabel":
@@ -149,11 +187,12 @@ def fabricate(run: Path, kind: str = "classify", names: list[str] = CLASSES, ids
     return run
 
 
-def noise_images(ids: list[str]) -> list[Tensor | None]:
-    """An image for every id but those that end in 7: their files are gone."""
+def noise_images(ids: list[str]) -> list[dict[str, Tensor] | None]:
+    """An image, an answer and a truth for every id but those that end in 7: their files are gone."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=generator)
-    return [None if id.endswith("7.png") else image for id in ids]
+    shown = {"image": image, "prediction": 255 - image, "truth": image // 2}
+    return [None if id.endswith("7.png") else shown for id in ids]
 
 
 @pytest.fixture

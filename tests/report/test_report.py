@@ -73,13 +73,15 @@ def report(made: Make, images: Any, table: Any):
         ("classify", {"confusion", "classes", "mistakes", "calibration"}),
         ("multilabel", {"labels", "mistakes", "calibration"}),
         ("regress", {"regression", "errors"}),
+        ("segment", {"classes", "mistakes"}),
+        ("reconstruct", {"quality", "mistakes"}),
     ],
 )
 def test_every_task_has_its_panels(report: Any, kind: str, own: set[str]):
     assert Page(report(kind)).panels == ALWAYS | own
 
 
-@pytest.mark.parametrize("kind", ["classify", "multilabel", "regress"])
+@pytest.mark.parametrize("kind", ["classify", "multilabel", "regress", "segment", "reconstruct"])
 def test_the_page_needs_nothing_but_itself(report: Any, kind: str):
     text = report(kind)
     page = Page(text)
@@ -204,7 +206,7 @@ def test_pictures_are_made_small(made: Make):
     facts = json.loads((run / "run.json").read_text())
     facts["model"]["image_size"] = [224, 224]
     (run / "run.json").write_text(json.dumps(facts))
-    text = write_report(run, images=lambda ids: [large] * len(ids), network=None).read_text()
+    text = write_report(run, images=lambda ids: [{"image": large}] * len(ids), network=None).read_text()
     # noise is the worst there is to compress
     assert len(text) < 1_500_000
     assert 'pixels"' not in text
