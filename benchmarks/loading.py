@@ -28,8 +28,9 @@ from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
 
 from olhar.data.cache import MemoryCache
 from olhar.data.loader import Loader
+from olhar.data.reading import Preprocess
 from olhar.data.sample import Record
-from olhar.data.transforms import Augment, Natural, Preprocess, Small
+from olhar.data.transforms import Augment, Natural, Small
 
 BATCH = 25  # divides the numbers of images, so that neither side leaves any out
 # pixels, images and grain of each set; the grain decides the size of the files. Phones write 2 to 5 MB at 12 MP.
@@ -81,7 +82,7 @@ def ours(folder: Path, workers: int, augment: Augment) -> Callable[[int], Iterat
     paths = sorted(folder.rglob("*.jpg"))
     records = [Record(id=p.name, image=p, split="train", label="ab".index(p.parent.name)) for p in paths]
     read = Preprocess(224, augment="natural").train_read
-    cache = MemoryCache(len(records), read.resize)
+    cache = MemoryCache(len(records), read)
     return Loader(
         records, read=read, batch_size=BATCH, seed=0, shuffle=True, augment=augment, workers=workers, cache=cache
     ).epoch
@@ -128,7 +129,7 @@ def compare(name: str, rounds: int, workers: int) -> None:
 def small_images(rounds: int) -> None:
     """Milliseconds of a batch of 256 cached images of 32 px, moved, mirrored and partly hidden."""
     read = Preprocess(32, augment="small").train_read
-    cache = MemoryCache(10_240, read.resize)
+    cache = MemoryCache(10_240, read)
     noise = torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8).permute(2, 0, 1)
     for index in range(10_240):
         cache.put(index, noise)

@@ -185,7 +185,9 @@ def test_models_are_listed(capsys):
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["resnet18"]["parameters"] == 11_689_512  # torchvision's count
     assert cli.main(["models"]) == 0
-    assert "11,689,512" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "11,689,512" in table
+    assert "476,288" in table  # of the decoder of Figure 2.10
 
 
 def test_train_prints_its_result_as_json_and_ctrl_c_says_how_to_resume(colours: Path, tmp_path: Path):

@@ -38,7 +38,10 @@ def test_images_decide_the_size_and_the_augmentation():
     assert chosen(**PHOTOS).data.image_size == 128
     assert chosen(**PHOTOS | {"accelerator": True}).data.image_size == 224
     assert chosen(**PHOTOS | {"height": 100, "width": 150}).data.image_size == 96
-    assert [chosen(height=s, width=s).data.augment for s in (8, 32, 300)] == ["tiny", "small", "natural"]
+    few = [chosen(height=s, width=s, n_train=2000).data.augment for s in (8, 32, 300)]
+    assert few == ["tiny", "small", "natural"]
+    assert chosen(n_train=45_000).data.augment == "mild"  # shown ten times
+    assert chosen(Config().with_changes({"train.epochs": 50})).data.augment == "small"
     assert chosen(upright=True).data.flip is False
 
 
@@ -66,9 +69,10 @@ def test_a_budget_takes_the_strongest_model_that_gets_enough_passes():
     options = [Candidate("large", 32, 30), Candidate("middle", 32, 10), Candidate("small", 32, 0)]
     speeds = {"large": 100.0, "middle": 400.0, "small": 2000.0}
     for seconds, name in ((20_000, "large"), (1000, "small"), (3000, "middle")):
-        option, reason = pick(options, 60_000, seconds, lambda o: speeds[o.model])
-        assert option.model == name, (seconds, reason)
-    assert "passes" in reason
+        picked = pick(options, 60_000, seconds, lambda o: speeds[o.model])
+        assert picked.model == name, (seconds, picked)
+        assert picked.passes == pytest.approx(seconds * speeds[name] / 60_000)
+        assert "passes" in picked.reason
 
 
 def test_candidates_fit_the_images():

@@ -4,42 +4,58 @@ A task made from a collection is written to run.json as plain facts; `task_from_
 on a machine that has never seen the data.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import nn
 
 from olhar.config import Config
 from olhar.data.cache import make_cache
+from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
 from olhar.data.loader import Loader
-from olhar.data.sample import SPLITS, Collection, Record
-from olhar.data.transforms import SMALL, Preprocess, make_augment, make_mix
+from olhar.data.masks import pixel_counts
+from olhar.data.paired import make_paired
+from olhar.data.palette import palette
+from olhar.data.reading import Frame, Preprocess
+from olhar.data.sample import SPLITS, Batch, Collection, Record
+from olhar.data.transforms import SMALL, Augment, make_augment, make_mix
 from olhar.errors import UserError
-from olhar.models import encoder
+from olhar.models import AUTOENCODERS, autoencoder, dense, encoder
+from olhar.models.autoencoder import Autoencoder
 from olhar.models.classifier import Classifier
+from olhar.models.vae import VAE
 from olhar.models.weights import load_weights
-from olhar.tasks import TASKS, Task
+from olhar.tasks import TASKS, PixelTask, Task
 from olhar.train.optim import make_optimizer
 
 # of ImageNet's training pixels: what published weights were trained with
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EVERYWHERE = frozenset(name for name, task in TASKS.items() if issubclass(task, PixelTask))
+MOST_DETAIL = 1.5  # of an image kept for training to what is shown: enlarged more, parts would only be blurred less
+BETA = 0.99  # of the effective number of pixels: a class of a tenth of them weighs half of what a rare one does
 STATISTICS_IMAGES = 512  # enough that the mean moves by less than 1% of a deviation
 
 
-def make_model(facts: dict[str, Any], outputs: int) -> Classifier:
+def make_model(task: str, facts: dict[str, Any], outputs: int) -> nn.Module:
     """The network that run.json's "model" describes, with new weights."""
-    height, width = facts["image_size"]
-    return Classifier(encoder(facts["name"], facts["in_channels"], (height, width), **facts["args"]), outputs)
+    name, channels, size = facts["name"], facts["in_channels"], tuple(facts["image_size"])
+    if name in AUTOENCODERS:
+        return autoencoder(name, channels, size, **facts["args"])
+    body = encoder(name, channels, size, **facts["args"])
+    if task in EVERYWHERE:
+        return dense(body, facts["decoder"], outputs, **facts["decoder_args"])
+    return Classifier(body, outputs)
 
 
 def new_model(name: str, image_size: int, channels: int, outputs: int) -> Classifier:
-    """A network by name, with the arguments its image size asks for."""
-    facts = {"name": name, "args": default_args(name, image_size), "in_channels": channels}
-    return make_model(facts | {"image_size": (image_size, image_size)}, outputs)
+    """A network for the whole image by name, with the arguments its size asks for."""
+    body = encoder(name, channels, (image_size, image_size), **default_args(name, image_size))
+    return Classifier(body, outputs)
 
 
 def default_args(name: str, image_size: int) -> dict[str, Any]:
@@ -49,13 +65,15 @@ def default_args(name: str, image_size: int) -> dict[str, Any]:
 
 def make_task(name: str, model_facts: dict[str, Any], settings: dict[str, Any]) -> Task:
     """A task from its settings, and the model from its own."""
-    return TASKS[name](make_model(model_facts, num_outputs(name, settings)), **settings)
+    return TASKS[name](make_model(name, model_facts, num_outputs(name, settings)), **settings)
 
 
 def num_outputs(name: str, settings: dict[str, Any]) -> int:
-    """Numbers the model gives an image: a score a class, or a mean and perhaps a variance."""
-    if name == "classify":
+    """Numbers the model gives an image, or a pixel: a score a class, a mean and perhaps a variance, a colour."""
+    if name in ("classify", "segment"):
         return len(settings["class_names"])
+    if name == "reconstruct":
+        return len(settings["mean"])
     return 2 if settings["variance"] == "learned" else 1
 
 
@@ -79,7 +97,23 @@ def task_settings(
             "class_names": list(collection.class_names),
             "multilabel": collection.multilabel,
             "label_smoothing": 0.0 if collection.multilabel else config.objective.label_smoothing or 0.0,
-            "class_weights": class_weights(collection) if config.objective.class_weights == "balanced" else None,
+            "class_weights": class_weights(collection) if config.objective.class_weights != "none" else None,
+        }
+    if collection.task == "segment":
+        names, weights = collection.class_names, config.objective.class_weights
+        return pixels | {
+            "class_names": list(names),
+            "palette": [list(colour) for colour in collection.palette or palette(names)],
+            "class_weights": None if weights == "none" else pixel_weights(class_counts(collection, "train"), weights),
+            "dice": config.objective.dice,
+        }
+    if collection.task == "reconstruct":
+        return pixels | {
+            "corruption": corruption_of(collection, config),
+            "noise": config.data.noise,
+            "likelihood": config.objective.likelihood,
+            "kl": config.objective.kl,
+            "ssim": config.objective.ssim,
         }
     targets = torch.tensor([record.target for record in train], dtype=torch.float64)
     return pixels | {
@@ -102,8 +136,27 @@ def class_weights(collection: Collection) -> list[float]:
     return [n / (k * c) if c else 0.0 for c in counts]
 
 
+def pixel_weights(counts: Sequence[int], how: str) -> list[float]:
+    """A weight a class by how many of the training pixels it has, scaled so that their mean over the pixels is 1.
+
+    "balanced": inverse frequencies, bounded so that a class of a few pixels does not drown the rest. "effective":
+    inverse effective numbers, (1 - β) / (1 - βⁿ) with n in thousandths of the pixels (Cui et al. 2019, arXiv
+    1901.05555).
+    """
+    total = sum(counts)
+    shares = [count / total for count in counts]
+    if how == "balanced":
+        raw = [1 / max(share, 1e-3) for share in shares]
+    else:
+        raw = [(1 - BETA) / (1 - BETA ** (1 + 1000 * share)) for share in shares]
+    mean = sum(share * weight for share, weight in zip(shares, raw, strict=True))
+    return [weight / mean for weight in raw]
+
+
 def class_counts(collection: Collection, split: str) -> list[int]:
-    """Images of each class in a split; for several labels, images that have each label."""
+    """Images of each class in a split; for several labels, images that have each label; for masks, pixels."""
+    if collection.task == "segment":
+        return pixel_counts(collection.split(split), len(collection.class_names))
     counts = [0] * len(collection.class_names)
     for record in collection.split(split):
         for k in record.labels if record.labels is not None else (record.label,):
@@ -118,35 +171,44 @@ class Feeder:
 
     preprocess: Preprocess
     config: Config
+    corrupt: Corrupt | None = None
     rank: int = 0
     world: int = 1
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any], config: Config, rank: int = 0, world: int = 1) -> "Feeder":
         """From run.json."""
+        frame, settings = facts["model"].get("frame"), facts["task"]["settings"]
         preprocess = Preprocess(
-            image_size=facts["model"]["image_size"][0],
-            channels=facts["model"]["in_channels"],
+            image_size=min(facts["model"]["image_size"]),
+            channels=len(settings["mean"]),
             augment=config.data.augment,
             num_classes=len(facts["data"]["class_names"]),
+            frame=Frame.from_facts(frame) if frame else None,
         )
-        return cls(preprocess, config, rank, world)
+        # pairs need no corruption, and other tasks none either
+        corrupt = None
+        if facts["task"]["name"] == "reconstruct":
+            name = settings["corruption"] if settings["corruption"] != "pairs" else "none"
+            corrupt = make_corrupt(name, settings["noise"], config.train.seed)
+        return cls(preprocess, config, corrupt, rank, world)
 
     def train(self, records: Sequence[Record]) -> Loader:
         """Shuffled, augmented, for ever the same batches for one seed."""
         data, train = self.config.data, self.config.train
         assert train.batch_size is not None
-        size, read = self.preprocess.image_size, self.preprocess.train_read
+        read = self.preprocess.train_read
         return Loader(
             records,
             read=read,
             batch_size=train.batch_size,
             seed=train.seed,
             shuffle=True,
-            augment=make_augment(data.augment, size, bool(data.flip), train.seed),
+            augment=self.augment(),
             mix=make_mix(data.mix, self.preprocess.num_classes, train.seed),
+            corrupt=self.corrupt,
             workers=data.workers,
-            cache=make_cache(records, read.resize, data.cache_share, self.world),
+            cache=make_cache(records, read, data.cache_share, self.world),
             rank=self.rank,
             world=self.world,
         )
@@ -160,18 +222,33 @@ class Feeder:
             batch_size=-(-batch_size // self.world) * self.world,
             seed=self.config.train.seed,
             shuffle=False,
+            corrupt=self.corrupt,
             workers=self.config.data.workers,
-            cache=make_cache(records, read.resize, self.config.data.cache_share, self.world) if keep else None,
+            cache=make_cache(records, read, self.config.data.cache_share, self.world) if keep else None,
             rank=self.rank,
             world=self.world,
         )
 
-    def picture(self, record: Record) -> Tensor | None:
-        """The image as the model sees it, uint8 [C, H, W]; None where it cannot be read."""
-        try:
-            return self.preprocess.read(record)["image"]
-        except UserError:
-            return None
+    def augment(self) -> Augment:
+        """The random changes of training images that the settings name."""
+        data, seed, frame = self.config.data, self.config.train.seed, self.preprocess.frame
+        if frame is None:
+            return make_augment(data.augment, self.preprocess.image_size, bool(data.flip), seed)
+        return make_paired(data.augment, frame, bool(data.flip), seed, restoring=self.corrupt is not None)
+
+    def read(self, record: Record) -> Batch | None:
+        """A batch of one image as evaluation sees it; None where it cannot be read."""
+        loader = self.plain([record], batch_size=1)
+        loader.forgiving = True
+        return next(iter(loader.epoch(0)), None)
+
+
+def evaluation_batch(facts: dict[str, Any], batch_size: int) -> int:
+    """Images at a time where no gradients are kept: twice as many as in training, fewer where they are larger."""
+    if frame := facts["model"].get("frame"):
+        seen, shown = math.prod(frame["canvas"]), math.prod(frame["whole"])
+        return max(1, min(64, 2 * batch_size * seen // shown))
+    return max(2 * batch_size, 64)
 
 
 def statistics(records: Sequence[Record], preprocess: Preprocess) -> tuple[list[float], list[float]]:
@@ -192,18 +269,53 @@ def statistics(records: Sequence[Record], preprocess: Preprocess) -> tuple[list[
     return mean.tolist(), std.tolist()
 
 
-def describe(collection: Collection, config: Config, channels: int, machine: dict[str, Any]) -> dict[str, Any]:
-    """What run.json says of the task, the data and the model: plain facts, from which they can be made again."""
+def corruption_of(collection: Collection, config: Config) -> str:
+    """What has to be undone: the setting's, or whatever tells the pictures of a pair apart."""
+    return "pairs" if any(record.clean is not None for record in collection.records) else config.data.corruption
+
+
+def frame_of(collection: Collection, config: Config, size: tuple[int, int]) -> Frame | None:
+    """What a task about every place of images of `size` (height, width) sees of them; None for the other tasks."""
+    task = collection.task
+    if task not in EVERYWHERE:
+        return None
+    side, scale = config.data.image_size, config.data.scale
+    assert side is not None
+    assert scale is not None
+    height, width = (max(1, round(scale * n)) for n in size)
+    # all of the image where that is about as much as was asked for, else a square part of it
+    all_of_it = min(height, width) <= round(1.05 * side)
+    canvas = (height, width) if all_of_it else (min(side, height), min(side, width))
+    # parts can only be enlarged where the image holds more than is shown
+    detail = min(MOST_DETAIL, 1 / scale) if config.data.augment == "paired" and task == "segment" else 1.0
+    corruption = corruption_of(collection, config)
+    fit = all_of_it and (task == "segment" or corruption not in DETAIL)
+    truth = "mask" if task == "segment" else "clean" if corruption == "pairs" else ""
+    # noise and blur are undone at the scale they have, whatever size the model has learnt them on
+    scale = 1.0 if task == "reconstruct" and corruption in DETAIL else scale
+    return Frame(canvas, (height, width), scale, fit, detail, truth)
+
+
+def describe(
+    collection: Collection, config: Config, channels: int, machine: dict[str, Any], size: tuple[int, int]
+) -> dict[str, Any]:
+    """What run.json says of the task, the data and the model: plain facts, from which they can be made again.
+
+    `size` is the height and width that the middle one of the images has.
+    """
     assert config.data.image_size is not None
     assert config.model.name is not None
-    size = config.data.image_size
-    preprocess = Preprocess(size, channels, "none", len(collection.class_names))
+    side, task_name, name = config.data.image_size, collection.task, config.model.name
+    frame = frame_of(collection, config, size)
+    train = collection.split("train")
+    preprocess = Preprocess(side, channels, "none", len(collection.class_names), frame)
     if config.model.weights and channels == 3:
         mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
     else:
-        mean, std = statistics(collection.split("train"), preprocess)
+        mean, std = statistics(train, preprocess)
+    holes = task_name == "reconstruct" and corruption_of(collection, config) == "holes"
     facts: dict[str, Any] = {
-        "task": {"name": collection.task, "settings": task_settings(collection, config, mean, std)},
+        "task": {"name": task_name, "settings": task_settings(collection, config, mean, std)},
         "data": {
             "path": str(Path(collection.root).absolute()) if Path(collection.root).exists() else collection.root,
             "format": collection.format,
@@ -218,14 +330,20 @@ def describe(collection: Collection, config: Config, channels: int, machine: dic
             "split_origin": collection.split_origin,
         },
         "model": {
-            "name": config.model.name,
-            "args": default_args(config.model.name, size) | dict(config.model.args),
-            "in_channels": channels,
-            "image_size": [size, size],
+            "name": name,
+            "args": default_args(name, side) | dict(config.model.args),
+            "in_channels": channels + holes,
+            "image_size": list(frame.canvas) if frame else [side, side],
         },
         "machine": machine,
     }
-    task = make_task(facts["task"]["name"], facts["model"], facts["task"]["settings"])
+    if frame:
+        facts["model"]["frame"] = asdict(frame)
+        if name not in AUTOENCODERS:
+            facts["model"] |= {"decoder": config.model.decoder, "decoder_args": dict(config.model.decoder_args)}
+    task = make_task(task_name, facts["model"], facts["task"]["settings"])
+    if isinstance(task.model, (Autoencoder, VAE)):
+        facts["model"]["latent"] = list(task.model.latent_shape())
     facts["model"]["parameters"] = sum(p.numel() for p in task.model.parameters())
     facts["watch"] = task.watch
     return facts

@@ -88,7 +88,13 @@ def predict(found: Namespace) -> int:
     from olhar import run, terminal
 
     unreadable: dict[str, str] = {}
-    answers = room.predict_files(run.load(found.run), found.inputs, found.batch_size, unreadable)
+    trained = run.load(found.run)
+    answers = room.predict_files(trained, found.inputs, found.batch_size, unreadable, found.flips)
+    out = found.out or (trained.path / "predictions" if trained.answers_with_pictures else None)
+    if out:
+        from olhar.pictures import write_results
+
+        answers = write_results(answers, out)
     if found.pictures:
         from olhar.pictures import write_pictures
 
@@ -99,6 +105,9 @@ def predict(found: Namespace) -> int:
         terminal.print_json_list(room.document(answer, found.top) for _, answer in answers)
     else:
         terminal.show_predictions(room.table_row(answer, found.top) for _, answer in answers)
+    if out:
+        kind = "masks" if trained.task.name == "segment" else "images"
+        print(f"The {kind} are in {out}.", file=sys.stderr)
     for name, reason in unreadable.items():
         print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
     return 1 if unreadable else 0
@@ -158,6 +167,8 @@ def predict_options(parser: Usage) -> None:
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("inputs", metavar="IMAGE", nargs="+", help="a file, a folder, a pattern, or -")
     parser.add_argument("--batch-size", type=positive, metavar="N", default=64, help="images at a time [64]")
+    parser.add_argument("--flips", action="store_true", help="masks and images: the mean with the mirror image's")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where masks and images go [RUN/predictions]")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")

@@ -19,11 +19,13 @@ class DataConfig:
     """Which images, how they are read and prepared."""
 
     task: str | None = None
-    """What to learn: classify or regress. None: recognised from the folder."""
+    """What to learn: classify, regress, segment or reconstruct. None: recognised from the folder."""
     format: str | None = None
-    """How the data are read: folders or table. None: recognised."""
+    """How the data are read: folders, table, masks, coco, pairs or plain. None: recognised."""
     image_size: int | None = None
-    """Side in pixels of the square the model sees. None: from the images' own sizes."""
+    """Shorter side in pixels of what the model sees. None: from the images' own sizes."""
+    scale: float | None = None
+    """To segment or reconstruct: pixels the model sees for each of an image's side. None: chosen; 1 keeps detail."""
     file_column: str | None = None
     """The column of a table that names the image files. None: recognised."""
     label_column: str | None = None
@@ -32,12 +34,16 @@ class DataConfig:
     """Share of train held out for validation, where the data have no validation split."""
     test_fraction: float = 0.0
     """Share held out for the test, where the data have no test split."""
-    augment: Literal["auto", "none", "tiny", "small", "natural"] = "auto"
+    augment: Literal["auto", "none", "tiny", "small", "mild", "natural", "paired", "paired-small"] = "auto"
     """Random changes of the training images that keep their meaning."""
     flip: bool | None = None
     """Mirror training images left-right. None: yes, but not for digits or text-like embedded sets."""
     mix: Literal["none", "mixup", "cutmix"] = "none"
     """Mix pairs of training images and their labels."""
+    corruption: Literal["none", "noise", "grey", "holes", "x2", "x4"] = "none"
+    """To reconstruct: what is done to the images, for the model to undo. none: it only has to compress them."""
+    noise: str = "25"
+    """Deviation of the corruption's noise in grey levels of 255: one number, or a range like 5-50."""
     workers: int | None = None
     """Threads that read and decode. None: one a core."""
     cache_share: float = 0.25
@@ -60,6 +66,10 @@ class ModelConfig:
     """Start from these weights: a safetensors file, a state dict, or a Hub name with --data.download."""
     args: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Arguments of the architecture that differ from its table."""
+    decoder: Literal["auto", "pyramid", "unet"] = "auto"
+    """How the levels of an encoder become one map: added up, or concatenated."""
+    decoder_args: dict[str, int | float | str | bool] = field(default_factory=dict)
+    """Arguments of the decoder that differ from its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +78,16 @@ class ObjectiveConfig:
 
     label_smoothing: float | None = None
     """ε of Eq 1.18's soft targets: the true class gets 1 - ε + ε/K."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """Weigh rare classes up, in inverse proportion to their frequency."""
+    class_weights: Literal["none", "balanced", "effective"] = "none"
+    """Weigh rare classes up: in inverse proportion to their frequency; effective is milder."""
+    dice: float = 0.0
+    """To segment: how much of the Dice loss, which is no likelihood, is added."""
+    likelihood: Literal["gaussian", "laplace"] = "gaussian"
+    """To reconstruct: whether errors count by their squares or by their sizes."""
+    kl: float = 1.0
+    """To reconstruct with a vae: how much the KL divergence of the latent counts; 1 is the evidence lower bound."""
+    ssim: float = 0.0
+    """To reconstruct: how much of 1 - SSIM, which is no likelihood, is added."""
     variance: Literal["fixed", "learned"] = "fixed"
     """For regression: one variance, or one the model gives for each image."""
 
@@ -174,11 +192,15 @@ SECTIONS = tuple(f.name for f in dataclasses.fields(Config))
 # The smallest and largest value of the numbers that have one; all of them are finite.
 LIMITS: dict[str, tuple[float, float]] = {
     "data.image_size": (1, math.inf),
+    "data.scale": (1e-3, 1),
     "data.val_fraction": (0, 0.9),
     "data.test_fraction": (0, 0.9),
     "data.workers": (1, math.inf),
     "data.cache_share": (0, 1),
     "objective.label_smoothing": (0, 1),
+    "objective.dice": (0, math.inf),
+    "objective.kl": (0, math.inf),
+    "objective.ssim": (0, math.inf),
     "optim.lr": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
     "optim.momentum": (0, 1),

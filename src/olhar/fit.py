@@ -70,8 +70,7 @@ class Fit:
         if not self.sizes["val"]:
             raise UserError("There is no validation split to choose the best weights by: give --data.val-fraction 0.1.")
         self.batches = feeder.train(collection.split("train"))
-        # without gradients twice the images fit
-        batch_size = max(2 * self.batches.batch_size, 64)
+        batch_size = build.evaluation_batch(facts, self.batches.batch_size)
         self.loaders = {
             split: feeder.plain(collection.split(split), batch_size, keep=split == "val")
             for split in ("val", "test")

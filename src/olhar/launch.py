@@ -29,6 +29,7 @@ from olhar.data.sample import Collection
 from olhar.errors import UserError
 from olhar.fit import Fit
 from olhar.folder import RunFolder, versions
+from olhar.plan_pixels import resolve_pixels
 from olhar.run import Run
 from olhar.train.checkpoint import newest
 from olhar.train.device import describe_machine, images_per_second, pick_device
@@ -78,7 +79,8 @@ def train(
         voice.say(line, style="dim")
 
     folder = RunFolder(shared(str(RunFolder.create(run, str(data)).path) if rank == 0 else "", world))
-    facts = describe(str(data), collection, examined, chosen, channels, describe_machine(device) | {"processes": world})
+    machine = describe_machine(device) | {"processes": world}
+    facts = describe(str(data), collection, examined, chosen, channels, machine)
     feeder = build.Feeder.from_facts(facts, chosen.config, rank, world)
     deadline = started + budget if budget else None
     try:
@@ -109,7 +111,7 @@ def describe(
         "olhar": versions()["olhar"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(data),
-        **build.describe(collection, chosen.config, channels, machine),
+        **build.describe(collection, chosen.config, channels, machine, examined.sizes.median),
         "plan": [asdict(decision) for decision in chosen.decisions],
         "versions": versions(),
         "findings": [asdict(finding) for finding in examined.findings],
@@ -213,7 +215,10 @@ def choose(
         upright=all(len(name) == 1 for name in collection.class_names) and collection.task == "classify",
         pretrained=config.model.weights is not None,
         world=world,
+        corruption=build.corruption_of(collection, config),
     )
+    if collection.task in build.EVERYWHERE:
+        return resolve_pixels(config, facts)
     if budget is None or config.model.name is not None:
         return plan.resolve(config, facts)
     options = plan.candidates(facts, config.data.image_size)
@@ -225,8 +230,7 @@ def choose(
 
     left = 0.9 * (started + budget - time.monotonic())
     # each process measures another speed
-    option, reason = shared(plan.pick(options, facts.n_train, left, speed), world)
-    return plan.resolve(config, facts, option.model, option.image_size, reason)
+    return plan.resolve(config, facts, shared(plan.pick(options, facts.n_train, left, speed), world))
 
 
 def processes(device: torch.device) -> tuple[int, int]:

@@ -4,15 +4,37 @@ Every metric adds up over batches and over processes, so that each sample counts
 batch averages.
 """
 
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.aggregation import MeanMetric
 from torchmetrics.classification import (
     MulticlassAccuracy,
+    MulticlassConfusionMatrix,
     MulticlassF1Score,
     MultilabelAveragePrecision,
     MultilabelExactMatch,
     MultilabelF1Score,
 )
+from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
+
+from olhar.data.sample import IGNORE
+
+NO_ERROR = 100.0  # dB given to images without an error, whose PSNR is infinite
+
+
+def results(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """What metrics have come to, by name; one metric may tell several."""
+    found: dict[str, float] = {}
+    for name, metric in metrics.items():
+        value = metric.compute()
+        told = value if isinstance(value, dict) else {name: value}
+        found |= {key: float(one) for key, one in told.items()}
+    return found
 
 
 def classification(num_classes: int) -> dict[str, Metric]:
@@ -39,3 +61,59 @@ def multilabel(num_labels: int) -> dict[str, Metric]:
 def regression() -> dict[str, Metric]:
     """Fed with predicted and true values [N], in the units of the target."""
     return {"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False), "r2": R2Score()}
+
+
+class SegmentationScores(MulticlassConfusionMatrix):
+    """All figures of a segmentation from one confusion matrix over the whole set; unlabelled pixels are left out.
+
+    Fed with class indices [N, H, W] and masks [N, H, W]. A class that is neither there nor predicted has no score and
+    is left out of the means.
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes, ignore_index=IGNORE, validate_args=False)
+
+    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]
+        return segmentation_scores(self.confmat)
+
+
+def segmentation_scores(confusion: Shaped[Tensor, "K K"]) -> dict[str, Tensor]:
+    """Figures of a confusion matrix whose rows are the truth: pixels of class i called class j."""
+    pixels = confusion.double()
+    right, there, said = pixels.diagonal(), pixels.sum(1), pixels.sum(0)
+    nothing = torch.full_like(right, torch.nan)
+    return {
+        "miou": torch.where(there + said > 0, right / (there + said - right), nothing).nanmean(),
+        "pixel_accuracy": right.sum() / pixels.sum(),
+        "mean_precision": torch.where(said > 0, right / said, nothing).nanmean(),
+        "mean_recall": torch.where(there > 0, right / there, nothing).nanmean(),
+    }
+
+
+def segmentation(num_classes: int) -> dict[str, Metric]:
+    """The one metric tells mIoU, pixel accuracy, and the means of the classes' precision and recall."""
+    return {"miou": SegmentationScores(num_classes)}
+
+
+def reconstruction(corrupted: bool, variational: bool) -> dict[str, Metric]:
+    """Means over the images of what `psnr` and `ssim` give each; bits of the latent a pixel for a variational one."""
+    names = ["psnr", "ssim", *(["psnr_before"] if corrupted else [])]
+    return {name: MeanMetric() for name in [*names, *(["latent_bits_per_pixel"] if variational else [])]}
+
+
+def psnr(image: Shaped[Tensor, "N C H W"], clean: Shaped[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
+    """Peak signal-to-noise ratio of each image in dB, values of 0..255: 10 log10(255² / mean squared error)."""
+    error = (image.float() - clean.float()).square().flatten(1).mean(1)
+    return (10 * torch.log10(255**2 / error)).clamp_max(NO_ERROR)
+
+
+def ssim(image: Shaped[Tensor, "N C H W"], clean: Shaped[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
+    """Structural similarity of each image, 1 for equal ones (Wang et al. 2004): Gaussian windows of 11 px, or even
+    ones of 3 px where the image has no room for them."""
+    large = min(image.shape[2:]) >= 16
+    size = {"gaussian_kernel": large, "kernel_size": 11 if large else 3}
+    value = structural_similarity_index_measure(
+        image.float(), clean.float(), data_range=255.0, reduction="none", **size
+    )
+    assert isinstance(value, Tensor)
+    return value.view(len(image))

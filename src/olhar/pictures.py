@@ -1,25 +1,31 @@
-"""A prediction drawn with its image: the picture, the answer, and the likeliest classes as bars.
+"""A prediction drawn with its image: the picture, the answer, and the likeliest or the largest classes as bars.
 
 Everything is sized by the picture's width, so that it reads as well in a contact sheet as on a projector.
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torchvision.transforms.v2 import functional as F
 
 from olhar.data.decode import decode
+from olhar.data.sample import Colour
 from olhar.errors import UserError
+from olhar.ops.image import overlay
 from olhar.tasks.classify import ClassPrediction
+from olhar.tasks.reconstruct import ImagePrediction
+from olhar.tasks.segment import MaskPrediction
 from olhar.tasks.task import Prediction
 
 WIDTH = 480  # pixels: a small image is enlarged to it, a large one reduced, so that all sheets are alike
 TALLEST = 640  # pixels of the image: what lies beyond is fitted in with margins
 INK, FAINT, PAPER, BAR, TRACK = "#1a1a2e", "#6b7280", "#ffffff", "#2f6fde", "#e8ecf3"
+LEGEND = 8  # classes of a mask that are named: more do not fit below a picture
 MARGIN, TITLE, TEXT, LINE = 20, 34, 20, 34  # pixels: margin, font sizes, height of a bar's line
 
 
@@ -30,6 +36,22 @@ def write_pictures(
 
     Raises UserError where `folder` cannot be written, or a picture would replace one of the images.
     """
+    return saved(answers, folder, "--pictures", lambda path, prediction: picture_of(path, prediction, k))
+
+
+def write_results(answers: Iterable[tuple[Path, Prediction]], folder: Path) -> Iterator[tuple[Path, Prediction]]:
+    """Pass `answers` on, and save those that are pictures themselves: masks as palette PNG whose values are the class
+    indices, restored images. Raises UserError like `write_pictures`."""
+    return saved(answers, folder, "--out", lambda path, prediction: result_of(prediction))
+
+
+def saved(
+    answers: Iterable[tuple[Path, Prediction]],
+    folder: Path,
+    option: str,
+    make: Callable[[Path, Prediction], Image.Image],
+) -> Iterator[tuple[Path, Prediction]]:
+    """Pass `answers` on, with what `make` makes of each saved in `folder` under the name of its image."""
     taken: set[Path] = set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,18 +60,54 @@ def write_pictures(
             if target in taken:  # two images of one name, in different folders or formats
                 target = folder / ("-".join(path.parts).strip("/.-") + ".png")
             if target.resolve() == path.resolve():
-                raise UserError(f"{target} is the image itself: give --pictures another folder.")
+                raise UserError(f"{target} is the image itself: give {option} another folder.")
             taken.add(target)
-            draw(decode(path, side=WIDTH), prediction, k).save(target)
+            make(path, prediction).save(target)
             yield path, prediction
     except OSError as error:
         raise UserError(f"Could not write pictures to {folder}: {error.strerror or error}.") from error
 
 
+def result_of(prediction: Prediction) -> Image.Image:
+    """An answer that is a picture, as the file it is saved as."""
+    if isinstance(prediction, MaskPrediction):
+        mask = Image.fromarray(prediction.mask.numpy())
+        mask.putpalette([value for colour in prediction.palette for value in colour])
+        return mask
+    assert isinstance(prediction, ImagePrediction)
+    pixels = prediction.image.permute(1, 2, 0).numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels))
+
+
+def picture_of(path: Path, prediction: Prediction, k: int) -> Image.Image:
+    """The sheet of one answer: a mask over its image, a restored image beside what it was made from."""
+    if isinstance(prediction, MaskPrediction):
+        # no more pixels than are drawn: an image may be larger than memory likes to hold as numbers
+        step = max(1, max(prediction.mask.shape) // (2 * WIDTH))
+        mask = prediction.mask[::step, ::step]
+        image = F.resize(decode(path, side=WIDTH), list(mask.shape), antialias=True)
+        return draw(overlay(image, mask, prediction.palette), prediction, k)
+    if isinstance(prediction, ImagePrediction):
+        return beside(decode(path, side=WIDTH), prediction.image)
+    return draw(decode(path, side=WIDTH), prediction, k)
+
+
+def beside(before: Tensor, after: Tensor) -> Image.Image:
+    """Two pictures [C, H, W] uint8, what was given and what was made of it."""
+    pictures = [fitted(before), fitted(after)]
+    sheet = Image.new("RGB", (2 * WIDTH + MARGIN, max(p.height for p in pictures) + MARGIN + TITLE), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for i, (picture, word) in enumerate(zip(pictures, ("given", "restored"), strict=True)):
+        left = i * (WIDTH + MARGIN)
+        sheet.paste(picture, (left + (WIDTH - picture.width) // 2, 0))
+        pen.text((left + WIDTH // 2, picture.height + MARGIN // 2), word, FAINT, font(TEXT), anchor="mt")
+    return sheet
+
+
 def draw(image: Tensor, prediction: Prediction, k: int = 3) -> Image.Image:
     """The picture [C, H, W] uint8 above its answer; for a classification the k likeliest classes as bars."""
     picture = fitted(image)
-    ranked = prediction.top(k) if isinstance(prediction, ClassPrediction) else []
+    ranked, colours = ranking(prediction, k)
     height = 2 * MARGIN + TITLE + (LINE * len(ranked) + MARGIN // 2 if ranked else 0)
     sheet = Image.new("RGB", (WIDTH, picture.height + height), PAPER)
     sheet.paste(picture, ((WIDTH - picture.width) // 2, 0))
@@ -62,11 +120,23 @@ def draw(image: Tensor, prediction: Prediction, k: int = 3) -> Image.Image:
         font(TITLE, bold=True),
     )
     for i, (label, probability) in enumerate(ranked):
-        bar(pen, top + TITLE + MARGIN // 2 + 6 + i * LINE, label, probability)
+        bar(pen, top + TITLE + MARGIN // 2 + 6 + i * LINE, label, probability, colours[i])
     return sheet
 
 
-def bar(pen: ImageDraw.ImageDraw, top: int, label: str, probability: float) -> None:
+def ranking(prediction: Prediction, k: int) -> tuple[list[tuple[str, float]], list[str | Colour]]:
+    """What the bars show: the k likeliest classes with their probabilities, or those of the largest areas, and the
+    colour of each."""
+    if isinstance(prediction, ClassPrediction):
+        return prediction.top(k), [BAR] * k
+    if not isinstance(prediction, MaskPrediction):
+        return [], []
+    areas = list(prediction.areas().items())[: max(k, LEGEND)]
+    colours = dict(zip(prediction.class_names, prediction.palette, strict=True))
+    return areas, [colours[name] if any(colours[name]) else FAINT for name, _ in areas]
+
+
+def bar(pen: ImageDraw.ImageDraw, top: int, label: str, probability: float, colour: str | Colour = BAR) -> None:
     """One line: the class, a bar as long as its probability, the number."""
     left, right = MARGIN + 160, WIDTH - MARGIN - 62
     middle = top + LINE // 2
@@ -74,7 +144,7 @@ def bar(pen: ImageDraw.ImageDraw, top: int, label: str, probability: float) -> N
     pen.rounded_rectangle((left, middle - 7, right, middle + 7), 7, TRACK)
     length = round((right - left) * probability)
     if length > 0:
-        pen.rounded_rectangle((left, middle - 7, left + max(length, 14), middle + 7), 7, BAR)
+        pen.rounded_rectangle((left, middle - 7, left + max(length, 14), middle + 7), 7, colour)
     pen.text((WIDTH - MARGIN, middle), percent(probability), FAINT, font(TEXT), anchor="rm")
 
 
@@ -87,6 +157,8 @@ def answer(prediction: Prediction) -> str:
     values = {key: value for key, value in prediction.row().items() if key not in ("id", "probabilities")}
     if isinstance(prediction, ClassPrediction):
         return ", ".join(prediction.labels) or "none of the classes"
+    if isinstance(prediction, MaskPrediction):
+        return f"mostly {next(iter(prediction.areas()), 'nothing')}"
     name = getattr(prediction, "target_name", "")
     number = f"{values['value']:.4g}"
     spread = f" ± {values['deviation']:.2g}" if values.get("deviation") is not None else ""

@@ -27,7 +27,7 @@ class Facts:
     """What the plan rests on."""
 
     n_train: int
-    task: str  # "classify", "regress"
+    task: str  # a key of olhar.tasks.TASKS
     num_classes: int
     height: int  # median of the images, px
     width: int
@@ -35,6 +35,7 @@ class Facts:
     upright: bool = False  # mirrored images mean something else: digits, letters
     pretrained: bool = False
     world: int = 1  # processes
+    corruption: str = "none"  # of images to reconstruct: a setting's value, or "pairs"
 
 
 @dataclass
@@ -69,9 +70,19 @@ class Candidate:
     epochs: int
 
 
+@dataclass(frozen=True)
+class Picked:
+    """What a budget chose, the passes over the data it has time for, and the reason in words."""
+
+    model: str
+    image_size: int
+    passes: float
+    reason: str
+
+
 # From random weights a larger network only pays if the time allows it enough passes over the data. How many is
 # our judgement, not a measurement: what papers that train these networks quickly give them.
-SMALL_CANDIDATES = (("resnet18", 40), ("cnn-fast-wide", 12), ("cnn-fast", 0))
+SMALL_CANDIDATES = (("resnet18", 40), ("cnn-fast-wide", 7), ("cnn-fast", 0))
 PHOTO_CANDIDATES = (("resnet50", 224, 60), ("resnet18", 224, 40), ("resnet18", 128, 15), ("resnet18", 96, 0))
 
 
@@ -113,22 +124,23 @@ def default_size(facts: Facts, model: str) -> tuple[int, str]:
     )
 
 
-def resolve(config: Config, facts: Facts, model: str | None = None, size: int | None = None, why: str = "") -> Plan:
-    """The whole plan. `model` and `size` are what a budget chose, with its reason in `why`."""
+def resolve(config: Config, facts: Facts, picked: "Picked | None" = None) -> Plan:
+    """The whole plan. `picked` is what a budget chose."""
     plan = Plan(config)
-    name, reason = (model, why) if model else default_model(facts)
+    name, reason = (picked.model, picked.reason) if picked else default_model(facts)
     plan.settle("model.name", name, reason)
-    chosen, reason = (size, why) if size else default_size(facts, name)
+    chosen, reason = (picked.image_size, picked.reason) if picked else default_size(facts, name)
     plan.settle("data.image_size", chosen, reason)
     side = plan.config.data.image_size or chosen
-    plan.settle("data.augment", *choose_augment(side, facts.n_train))
+    settle_length(plan, facts, side)
+    passes = picked.passes if picked else plan.config.train.epochs or math.inf
+    plan.settle("data.augment", *choose_augment(side, facts.n_train, passes))
     plan.settle(
         "data.flip",
         not facts.upright,
         "mirrored, these mean something else" if facts.upright else "mirror images mean the same",
     )
     settle_optimizer(plan, facts, side)
-    settle_length(plan, facts, side)
     return plan
 
 
@@ -166,6 +178,13 @@ def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:
     recipe = recipe_for(facts, plan.config.model.name or "", plan.config.optim.name)
     # a step of Muon costs the same for any batch, so that large ones are cheaper
     usual = 32 if side > SMALL else 512 if facts.accelerator or recipe is QUICK else 128
+    settle_recipe(plan, facts, recipe, usual, side)
+    if facts.task == "classify":
+        plan.settle("objective.label_smoothing", 0.1, "keeps the model from being too sure")
+
+
+def settle_recipe(plan: Plan, facts: Facts, recipe: Recipe, usual: int, side: int) -> None:
+    """The recipe for batches of `usual` images, or of as many as few images allow."""
     # at least 16 steps a pass: fewer, and a pass teaches too little
     largest = 2 ** int(math.log2(max(8, facts.n_train / 16)))
     batch = max(min(usual, largest) // facts.world, 1) * facts.world
@@ -181,8 +200,6 @@ def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:
     plan.settle("optim.weight_decay", recipe.weight_decay, f"usual with {recipe.optimizer}")
     why = "against rare long gradients" if recipe.clip else "not needed with batch normalisation"
     plan.settle("optim.clip", recipe.clip, why)
-    if facts.task == "classify":
-        plan.settle("objective.label_smoothing", 0.1, "keeps the model from being too sure")
 
 
 def settle_length(plan: Plan, facts: Facts, side: int) -> None:
@@ -202,17 +219,14 @@ def ema_decay(steps: int) -> tuple[float, str]:
     return float(f"{decay:.4g}"), f"remembers a fiftieth of about {steps:,} steps"
 
 
-def pick(
-    options: list[Candidate], n_train: int, seconds: float, speed: Callable[[Candidate], float]
-) -> tuple[Candidate, str]:
-    """The strongest candidate that `seconds` allow enough passes, by `speed`, measured images a second here.
-
-    Returns it and the reason in words.
-    """
+def pick(options: list[Candidate], n_train: int, seconds: float, speed: Callable[[Candidate], float]) -> Picked:
+    """The strongest candidate that `seconds` allow enough passes, by `speed`, measured images a second here."""
     rate, passes = 0.0, 0.0
     for option in options:
         rate = speed(option)
         passes = seconds * rate / n_train
         if passes >= option.epochs:
-            return option, f"{rate:,.0f} images/s here: {passes:.1f} passes in the time"
-    return options[-1], f"the fastest there is: {passes:.1f} passes in the time at {rate:,.0f} images/s"
+            reason = f"{rate:,.0f} images/s here: {passes:.1f} passes in the time"
+            return Picked(option.model, option.image_size, passes, reason)
+    reason = f"the fastest there is: {passes:.1f} passes in the time at {rate:,.0f} images/s"
+    return Picked(options[-1].model, options[-1].image_size, passes, reason)

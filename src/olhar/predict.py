@@ -7,30 +7,41 @@ import csv
 import glob
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
+from olhar.data.decode import decode_with_alpha
 from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.loader import Loader
 from olhar.data.sample import Record, to_device
 from olhar.errors import UserError, nearest_path
 from olhar.tasks.classify import ClassPrediction
-from olhar.tasks.task import Prediction, Task
+from olhar.tasks.segment import MaskPrediction
+from olhar.tasks.task import PixelTask, Prediction, Task
+from olhar.tiles import View
 
 STDIN = "-"
+MOST_AREAS = 5  # classes of a mask that a line names, unless --top says how many
 
 
 @runtime_checkable
 class Trained(Protocol):
-    """What is needed of a run: its task, where it computes, and a loader that prepares images as in training."""
+    """What is needed of a run: its task, where and how it computes, and a loader that prepares images as in training;
+    for tasks about every place, the way they see an image."""
 
     task: Task
     device: torch.device
 
+    def computing(self) -> AbstractContextManager[Any]: ...
+    def view(self, flips: bool) -> View: ...
     def loader(self, records: Sequence[Record], batch_size: int) -> Loader: ...
 
 
@@ -39,10 +50,12 @@ def predict_files(
     inputs: Sequence[str | Path],
     batch_size: int = 64,
     unreadable: dict[str, str] | None = None,
+    flips: bool = False,
 ) -> Iterator[tuple[Path, Prediction]]:
     """The answers of `run` to every image of `inputs`, in their order, a batch at a time.
 
     Args:
+        flips: for tasks about every place: the mean of the answers for the image and its mirror image.
         inputs: files, folders (with all below them), patterns such as `img*.jpg`, or `-` for standard input.
         unreadable: receives name -> reason for the images that are left out.
     Raises:
@@ -51,17 +64,48 @@ def predict_files(
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         paths = {"stdin" if p.parent == scratch else str(p): p for p in expand(inputs, scratch)}
+        run.task.eval()
+        if isinstance(run.task, PixelTask):
+            yield from predict_pixels(run, run.task, paths, {} if unreadable is None else unreadable, flips)
+            return
         loader = run.loader([Record(id=name, image=path, split="test") for name, path in paths.items()], batch_size)
         loader.forgiving = True  # a folder of anything may be asked about
-        run.task.eval()
         for batch in loader.epoch(0):
-            with torch.inference_mode():
+            with torch.inference_mode(), run.computing():
                 predictions = run.task.predict(to_device(batch, run.device))
             for prediction in predictions:
                 yield paths[prediction.id], prediction
         if unreadable is not None:
             for name, reason in loader.unreadable.items():
                 unreadable[name] = reason.replace(str(paths[name]), name)
+
+
+def predict_pixels(
+    run: Trained, task: PixelTask, paths: Mapping[str, Path], unreadable: dict[str, str], flips: bool
+) -> Iterator[tuple[Path, Prediction]]:
+    """The same for a task about every place: one image after the other at its own size, the next one read meanwhile."""
+    view, channels = run.view(flips), len(task.mean.flatten())
+
+    def answer(planes: Tensor) -> Tensor:
+        return task.answer(to_device(task.batch_of(planes), run.device)).float()
+
+    names = iter(paths)
+    with ThreadPoolExecutor(1, "olhar-read") as reading:
+
+        def begin(name: str) -> tuple[str, Future[tuple[Tensor, Tensor | None]]]:
+            return name, reading.submit(decode_with_alpha, paths[name], channels)
+
+        waiting = deque(map(begin, islice(names, 2)))
+        while waiting:
+            name, coming = waiting.popleft()
+            try:
+                image, alpha = coming.result()
+                with torch.inference_mode(), run.computing():
+                    values = view.settled(task.prepare(image, alpha), answer)
+                yield paths[name], task.prediction(name, values)
+            except UserError as error:
+                unreadable[name] = str(error).replace(str(paths[name]), name)
+            waiting.extend(map(begin, islice(names, 1)))
 
 
 def expand(inputs: Sequence[str | Path], folder: Path) -> list[Path]:
@@ -131,6 +175,9 @@ def table_row(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
         ranked = prediction.top(k)
         return {"file": prediction.id} | {str(i): f"{label} {p:.1%}" for i, (label, p) in enumerate(ranked, 1)}
     values = {key: value for key, value in prediction.row().items() if key not in ("id", "probabilities")}
+    if isinstance(prediction, MaskPrediction):
+        shown = list(prediction.areas().items())[: k or MOST_AREAS]
+        return {"file": prediction.id, "areas": ", ".join(f"{name} {share:.1%}" for name, share in shown)}
     return {"file": prediction.id} | {key: value for key, value in values.items() if value is not None}
 
 
@@ -147,6 +194,9 @@ def write_csv(answers: Iterable[tuple[Path, Prediction]], path: Path) -> Iterato
         writer = None
         for image, prediction in answers:
             row = table_row(prediction)
+            if isinstance(prediction, MaskPrediction):
+                areas = prediction.areas()
+                row = {"file": prediction.id} | {name: areas.get(name, 0.0) for name in prediction.class_names}
             if isinstance(prediction, ClassPrediction):
                 names = (f"p({name})" for name in prediction.class_names)
                 row |= zip(names, prediction.probabilities, strict=True)

@@ -4,25 +4,36 @@ run = olhar.load("runs/photos-1")
 run.predict(["new.jpg"])
 """
 
+import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from olhar import build
 from olhar.data.loader import Loader
+from olhar.data.reading import Frame
 from olhar.data.recognise import recognise
-from olhar.data.sample import Collection, Record
+from olhar.data.sample import Collection, Record, to_device
 from olhar.errors import UserError
 from olhar.fit import make_accelerator
 from olhar.folder import RunFolder
 from olhar.predict import predict_files
-from olhar.tasks import Prediction
-from olhar.train.device import pick_device
+from olhar.tasks import PixelTask, Prediction
+from olhar.tasks.reconstruct import Reconstruct
+from olhar.tasks.task import Pictures
+from olhar.tiles import View
+from olhar.train.device import autocast, describe_machine, pick_device
 from olhar.train.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from olhar.report.story import LatentView
+
+
+MAPPED, WAYS = 150, 4  # images on the map of an autoencoder's latents, and ways between two of them
 
 
 class Run:
@@ -49,17 +60,38 @@ class Run:
         """What the run came to: the metrics of each split, the best epoch, the seconds."""
         return self.facts.get("result", {})
 
+    @property
+    def answers_with_pictures(self) -> bool:
+        """An answer is a mask or an image, and not only words."""
+        return isinstance(self.task, PixelTask)
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """While this holds, heavy operations use the number format that was measured to be fastest in training, where
+        this is the machine it was measured on."""
+        choice = self.facts.get("precision", {}).get("choice", "fp32")
+        here = describe_machine(self.device)
+        same = all(self.facts["machine"].get(key) == here[key] for key in ("cpu", "device"))
+        return autocast(self.device, choice if same else "fp32")
+
+    def view(self, flips: bool = False) -> View:
+        """How a task about every place of an image sees it."""
+        assert isinstance(self.task, PixelTask)
+        any_size = getattr(getattr(self.task.model, "encoder", None), "any_size", True)
+        return View(self.task, Frame.from_facts(self.facts["model"]["frame"]), any_size, flips)
+
     def loader(self, records: Sequence[Record], batch_size: int) -> Loader:
         """Images prepared as in training, in order, without augmentation."""
         return self.feeder.plain(records, batch_size=batch_size)
 
-    def predict(self, inputs: Sequence[str | Path] | str | Path, batch_size: int = 64) -> list[Prediction]:
+    def predict(
+        self, inputs: Sequence[str | Path] | str | Path, batch_size: int = 64, flips: bool = False
+    ) -> list[Prediction]:
         """Answers for files, folders (with all below them) and patterns such as `img*.jpg`, in their order.
 
         Raises UserError where an input does not exist or holds no image.
         """
         several = [inputs] if isinstance(inputs, str | Path) else inputs
-        return [prediction for _, prediction in predict_files(self, several, batch_size)]
+        return [prediction for _, prediction in predict_files(self, several, batch_size, flips=flips)]
 
     def evaluate(self, data: str | Path, split: str | None = None) -> dict[str, float]:
         """The loss (nats) and the metrics on labelled data: their test split, else val, else all of them.
@@ -73,7 +105,7 @@ class Run:
         chosen = split or next(s for s in ("test", "val", "train") if s in present)
         if chosen not in present:
             raise UserError(f"{data} has no {chosen} split: it has {', '.join(sorted(present))}.")
-        loader = self.loader([r for r in records if r.split == chosen], 64)
+        loader = self.loader([r for r in records if r.split == chosen], build.evaluation_batch(self.facts, 32))
         return evaluate(self.task, loader.epoch(0), make_accelerator(self.device, "fp32"))
 
     def report(self) -> Path:
@@ -83,15 +115,48 @@ class Run:
 
         height, width = self.facts["model"]["image_size"]
         shape = (self.facts["model"]["in_channels"], height, width)
-        return write_report(self.path, images=self.pictures, network=network(self.task.model, shape))
+        return write_report(
+            self.path, images=self.pictures, network=network(self.task.model, shape), latent=self.latent_view()
+        )
 
-    def pictures(self, ids: list[str]) -> list[Tensor | None]:
-        """The images of the run's own data by id, uint8 [C, H, W]; None where they are no longer there."""
+    def latent_view(self) -> "LatentView | None":
+        """Of an autoencoder: ways between images of its validation split, and a map of them."""
+        if not (isinstance(self.task, Reconstruct) and "latent" in self.facts["model"]):
+            return None
+        from olhar.inspection.latent import interpolation, latents, project
+        from olhar.report.story import LatentView
+
+        ids = json.loads(self.folder.splits.read_text(encoding="utf-8"))["val"][:MAPPED]
+        images = [strip["image"] for strip in self.pictures(ids) if strip]
+        if len(images) < 3:
+            return None
+        with torch.inference_mode():
+            stacked = torch.stack([image.contiguous() for image in images]).to(self.device)
+            codes = torch.cat([latents(self.task, some).float().flatten(1).cpu() for some in stacked.split(64)])
+            pairs = list(zip(stacked[0::2], stacked[1::2], strict=False))[:WAYS]
+            ways = [interpolation(self.task, first, last) for first, last in pairs]
+        places, explained = project(codes.numpy())
+        return LatentView(ways, places, images, explained)
+
+    def pictures(self, ids: list[str]) -> list[Pictures | None]:
+        """The images of the run's own data by id as evaluation sees them, and where answers are pictures the answer
+        and the truth beside them; None where they are no longer there."""
         try:
             records = {r.id: r for r in recognise(self.facts["data"]["path"], config=self.folder.config.data).records}
         except UserError:
             return [None] * len(ids)
-        return [self.feeder.picture(records[id]) if id in records else None for id in ids]
+        return [self.picture(records[id]) if id in records else None for id in ids]
+
+    def picture(self, record: Record) -> Pictures | None:
+        """The same of one record."""
+        batch = self.feeder.read(record)
+        if batch is None:
+            return None
+        if not isinstance(self.task, PixelTask):
+            return {"image": batch["image"][0]}
+        with torch.inference_mode(), self.computing():
+            here = to_device(batch, self.device)
+            return self.task.draw(self.task.output(here), here)[0]
 
 
 def align_classes(collection: Collection, names: Sequence[str]) -> list[Record]:

@@ -112,17 +112,24 @@ def show_result(run: Any, as_json: bool) -> int:
     return 0
 
 
+# Below the table of each kind of row.
+MODEL_NOTES = {
+    "model": "Parameters with 1000 classes on 224 x 224 colour images.",
+    "decoder": "Parameters on the levels of resnet18, without it: an output for every pixel needs one of each.",
+    "autoencoder": "Parameters of both halves, on colour images.",
+}
+
+
 def show_models(rows: Sequence[Any], as_json: bool) -> int:
     """The architectures: a `Row` of `olhar.models.describe()` a line."""
     if as_json:
         print_json([row._asdict() for row in rows])
         return 0
-    show_table(
-        ["model", "parameters", "figure", "what it is"],
-        [(row.name, row.parameters, row.figure, row.summary) for row in rows],
-    )
-    print("\nParameters with 1000 classes on 224 x 224 colour images; figures are those of the notes.")
-    print("Also timm:NAME, any encoder of timm, where it is installed.")
+    for kind, note in MODEL_NOTES.items():
+        lines = [(row.name, row.parameters, row.figure, row.summary) for row in rows if row.kind == kind]
+        show_table([kind, "parameters", "figure", "what it is"], lines)
+        print(f"\n{note}\n")
+    print("Figures are those of the notes. Also timm:NAME, any encoder of timm, where it is installed.")
     return 0
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from olhar.data import cache as module
 from olhar.data.cache import FileCache, MemoryCache, NoCache, cache_key, make_cache
+from olhar.data.reading import Reader, Resize
 from olhar.data.sample import Record
-from olhar.data.transforms import Resize
 
-SQUARE, OBLONG = Resize(8), Resize(8, square=False)
+SQUARE, OBLONG = Reader(Resize(8)), Reader(Resize(8, square=False))
 
 
 def image(index: int, height: int = 8, width: int = 8) -> Tensor:
@@ -24,8 +24,8 @@ def image(index: int, height: int = 8, width: int = 8) -> Tensor:
     return torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=generator).permute(2, 0, 1)
 
 
-def make(kind: str, count: int, resize: Resize, folder: Path) -> MemoryCache:
-    return MemoryCache(count, resize) if kind == "memory" else FileCache(count, resize, folder / "a.pixels")
+def make(kind: str, count: int, read: Reader, folder: Path) -> MemoryCache:
+    return MemoryCache(count, read) if kind == "memory" else FileCache(count, read, folder / "a.pixels")
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -63,9 +63,9 @@ def test_images_of_any_shape_come_back(kind, tmp_path):
 def test_the_largest_image_fits():
     for height, width in [(1000, 99999), (99999, 1000), (778, 1383)]:
         for side in range(1, 60):
-            resize = Resize(side, square=False)
-            made = resize(torch.zeros(1, dtype=torch.uint8).expand(3, height, width))
-            assert made.numel() <= module.slot_bytes(resize)
+            read = Reader(Resize(side, square=False))
+            made = read.resize(torch.zeros(1, dtype=torch.uint8).expand(3, height, width))
+            assert made.numel() <= module.slot_bytes(read)
             if side > 3:
                 break
 
@@ -111,8 +111,8 @@ def test_a_damaged_slot_is_empty(tmp_path, place):
 
 
 def test_a_file_takes_space_only_for_what_it_holds(tmp_path):
-    resize = Resize(224)
-    kept = FileCache(1000, resize, tmp_path / "a.pixels")
+    read = Reader(Resize(224))
+    kept = FileCache(1000, read, tmp_path / "a.pixels")
     kept.put(500, torch.zeros(3, 224, 224, dtype=torch.uint8))
     stat = (tmp_path / "a.pixels").stat()
     assert stat.st_size >= 1000 * 224 * 224 * 3
@@ -150,7 +150,7 @@ def test_memory_if_it_fits_a_file_if_not_nothing_if_the_disk_is_short(records, f
     usage = type("Usage", (), {"free": need})
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
     assert isinstance(make_cache(records, SQUARE, share=0.1), FileCache), "it is there already"
-    nowhere = make_cache(records, Resize(9), share=0.1)
+    nowhere = make_cache(records, Reader(Resize(9)), share=0.1)
     assert type(nowhere) is NoCache
     assert "set OLHAR_CACHE to a folder on a larger disk" in nowhere.describe()
     assert nowhere.get(0) is None

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from olhar.data.cache import FileCache, MemoryCache, NoCache
 from olhar.data.loader import Loader, collate
+from olhar.data.reading import Preprocess
 from olhar.data.sample import Batch, Record, Sample
-from olhar.data.transforms import FLIP, Preprocess, make_augment, make_mix, uniform
+from olhar.data.transforms import FLIP, make_augment, make_mix, uniform
 from olhar.errors import UserError
 
 COUNT = 23
@@ -92,7 +93,7 @@ def test_fewer_images_than_a_batch_make_one_batch(records):
 
 
 def test_a_batch_is_what_convolutions_want(records):
-    for cache in (NoCache(), MemoryCache(COUNT, Preprocess(16).read.resize)):
+    for cache in (NoCache(), MemoryCache(COUNT, Preprocess(16).read)):
         for batch in loader(records, shuffle=False, cache=cache).epoch(0):
             assert batch["image"].shape[1:] == (3, 16, 16)
             assert batch["image"].dtype == torch.uint8
@@ -109,8 +110,8 @@ def test_threads_caches_and_resuming_change_nothing(records, tmp_path, augment, 
     reference = list(loader(records, augment, mix, workers=1).epoch(3))
     assert_same(list(loader(records, augment, mix, workers=5).epoch(3)), reference)
     assert_same(list(loader(records, augment, mix).epoch(3, skip=2)), reference[2:])
-    resize = Preprocess(16, augment=augment).train_read.resize
-    for cache in (MemoryCache(COUNT, resize), FileCache(COUNT, resize, tmp_path / "a.pixels")):
+    read = Preprocess(16, augment=augment).train_read
+    for cache in (MemoryCache(COUNT, read), FileCache(COUNT, read, tmp_path / "a.pixels")):
         cached = loader(records, augment, mix, cache=cache)
         for _ in range(2):  # decoding and filling the cache, then from the cache
             assert_same(list(cached.epoch(3)), reference)
@@ -140,10 +141,10 @@ def test_training_shares_are_equal_and_too_many_processes_are_refused(records):
 
 def test_readers_use_one_core_each_and_others_as_many_as_before(records):
     class Counting(Slow):
-        def __call__(self, record: Record, image: Tensor | None = None) -> Sample:
+        def planes(self, record: Record) -> Tensor:
             torch.ones(200_000).exp()  # large enough to be shared among cores
             inside.add(torch.get_num_threads())
-            return super().__call__(record)
+            return super().planes(record)
 
     inside: set[int] = set()
     found = []
@@ -195,8 +196,8 @@ def test_unreadable_images_are_named_and_left_out_of_the_evaluation(damaged):
 @pytest.mark.parametrize("augment", ["small", "natural"])
 @pytest.mark.parametrize("mix", ["none", "mixup"])
 def test_in_training_another_image_takes_their_place(damaged, augment, mix):
-    resize = Preprocess(16, augment=augment).train_read.resize
-    cached = loader(damaged, augment, mix, cache=MemoryCache(COUNT, resize))
+    read = Preprocess(16, augment=augment).train_read
+    cached = loader(damaged, augment, mix, cache=MemoryCache(COUNT, read))
     epochs = [list(cached.epoch(epoch)) for epoch in (0, 1, 0)]
     assert_same(epochs[0], epochs[2])
     assert_same(epochs[1], list(loader(damaged, augment, mix, workers=1).epoch(1)))
@@ -222,7 +223,7 @@ def test_a_disk_that_fills_up_changes_no_batch(records, tmp_path):
                 self.full = "No space left on device"
             super().put(index, image)
 
-    cache = Filling(COUNT, Preprocess(16).read.resize, tmp_path / "a.pixels")
+    cache = Filling(COUNT, Preprocess(16).read, tmp_path / "a.pixels")
     filling = loader(records, "small", cache=cache)
     for _ in range(3):
         assert_same(list(filling.epoch(0)), reference)
@@ -258,11 +259,14 @@ class Slow:
     def __init__(self, seconds: float = 0.0, fails: bool = False):
         self.seconds, self.fails = seconds, fails
 
-    def __call__(self, record: Record, image: Tensor | None = None) -> Sample:
+    def planes(self, record: Record) -> Tensor:
         time.sleep(self.seconds)
         if self.fails:
             raise RuntimeError("a bug")
-        return {"id": record.id, "image": torch.zeros(3, 8, 8, dtype=torch.uint8)}
+        return torch.zeros(3, 8, 8, dtype=torch.uint8)
+
+    def split(self, planes: Tensor) -> dict[str, Tensor]:
+        return {"image": planes}
 
     def annotate(self, record: Record) -> Sample:
         return {"id": record.id}
@@ -327,7 +331,7 @@ def test_a_reader_may_give_more_than_the_record_says(records):
             return sample
 
     read = WithMask(Preprocess(16).read.resize)
-    masked = loader(records, read=read, shuffle=False, cache=MemoryCache(COUNT, read.resize))
+    masked = loader(records, read=read, shuffle=False, cache=MemoryCache(COUNT, read))
     for _ in range(2):
         masks = torch.cat([batch["mask"] for batch in masked.epoch(0)])
         assert masks[:, 3, 3].tolist() == list(range(COUNT))

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from olhar.data.reading import Preprocess, Reader, Resize
 from olhar.data.sample import Record
 from olhar.data.transforms import (
     AUGMENTS,
     Mix,
     Natural,
-    Preprocess,
-    Reader,
-    Resize,
     choose,
     make_augment,
     make_mix,

@@ -100,3 +100,18 @@ def test_gradients_pass_through_samples():
     assert torch.equal(mean.grad, torch.ones(4))
     assert log_variance.grad is not None
     assert log_variance.grad.all()
+
+
+def test_one_learned_number_serves_all():
+    torch.manual_seed(0)
+    mean, target = torch.randn(2, 2, 3, 4)
+    one = torch.tensor(0.3, requires_grad=True)
+    ours, same = Gaussian(mean, one), Gaussian(mean, torch.full_like(mean, 0.3))
+    torch.testing.assert_close(ours.nll(target), same.nll(target))
+    torch.testing.assert_close(ours.entropy(), same.entropy())
+    torch.testing.assert_close(ours.kl(Gaussian(target)), same.kl(Gaussian(target)))
+    assert ours.variance.shape == ours.sample().shape == mean.shape
+    ours.nll(target).sum().backward()
+    assert one.grad is not None
+    expected = 0.5 * (1 - (target - mean) ** 2 * math.exp(-0.3)).sum()  # d nll / d log σ²
+    torch.testing.assert_close(one.grad, expected)

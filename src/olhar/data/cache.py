@@ -1,6 +1,6 @@
 """Decoded, resized images, kept so that every epoch but the first reads no file.
 
-Shapes: N images, C channels, H W space.
+Shapes: N images, P planes (channels, and what is kept with them), H W space.
 
 Each image has a slot as large as the largest may be. In memory the slots are one array. Beyond the memory's
 share they are one sparse file outside the data folder, read through a memory map; a slot takes disk space only
@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import psutil
@@ -23,14 +24,28 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from olhar.data.places import cache_folder
-from olhar.data.sample import Record
-from olhar.data.transforms import Resize
+from olhar.data.sample import Record, identity
 
-FORMAT = 1  # of the file; a new number makes new files
+FORMAT = 2  # of the file; a new number makes new files
 STALE_DAYS = 14  # a file that no run has opened for so long is removed when the next one is made
 DISK_SHARE = 0.5  # of the free disk that a file may take
 PAGE = 4096  # bytes; the pixels of a file begin on a page of their own
 ENTRY = np.dtype([("height", "<u4"), ("width", "<u4"), ("checksum", "<u4")])  # height 0: empty
+
+
+@runtime_checkable
+class Kept(Protocol):
+    """What a cache has to know of the reader whose planes it keeps; its repr tells it from other readers."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[H, W, P] of the largest."""
+        ...
+
+    @property
+    def uniform(self) -> bool:
+        """All are of this shape."""
+        ...
 
 
 class NoCache:
@@ -39,18 +54,18 @@ class NoCache:
     def __init__(self, reason: str = "nothing was asked to keep them"):
         self.reason = reason
 
-    def get(self, index: int) -> UInt8[Tensor, "C H W"] | None:
+    def get(self, index: int) -> UInt8[Tensor, "P H W"] | None:
         """The image, or None where it is not kept. Not to be written to."""
         return None
 
-    def put(self, index: int, image: UInt8[Tensor, "C H W"]) -> None:
+    def put(self, index: int, image: UInt8[Tensor, "P H W"]) -> None:
         """Keep an image."""
 
     def holds(self, indices: np.ndarray) -> np.ndarray:
         """Which of these images `gather` can give, bool [n]: those that are kept and of the one size."""
         return np.zeros(len(indices), bool)
 
-    def gather(self, indices: np.ndarray) -> UInt8[Tensor, "N C H W"]:
+    def gather(self, indices: np.ndarray) -> UInt8[Tensor, "N P H W"]:
         """Many images as one tensor, channels_last."""
         raise AssertionError("nothing is held")
 
@@ -62,38 +77,38 @@ class NoCache:
 class MemoryCache(NoCache):
     """Images by their place 0..count-1 in the records; filled as they are first read; threads may share it."""
 
-    def __init__(self, count: int, resize: Resize):
-        self.resize = resize
-        self.slots = np.zeros((count, slot_bytes(resize)), np.uint8)  # memory is taken as slots are filled
+    def __init__(self, count: int, read: Kept):
+        self.read = read
+        self.slots = np.zeros((count, slot_bytes(read)), np.uint8)  # memory is taken as slots are filled
         self.sizes = np.zeros((count, 2), np.int64)  # height, width; 0: empty
         self.ready = np.zeros(count, bool)
 
-    def get(self, index: int) -> UInt8[Tensor, "C H W"] | None:
+    def get(self, index: int) -> UInt8[Tensor, "P H W"] | None:
         if not self.ready[index]:
             return None
         height, width = self.sizes[index].tolist()
-        pixels = self.slots[index, : height * width * self.resize.channels]
-        return as_tensor(pixels.reshape(height, width, self.resize.channels))
+        pixels = self.slots[index, : height * width * self.read.shape[2]]
+        return as_tensor(pixels.reshape(height, width, self.read.shape[2]))
 
-    def put(self, index: int, image: UInt8[Tensor, "C H W"]) -> None:
+    def put(self, index: int, image: UInt8[Tensor, "P H W"]) -> None:
         pixels = interleaved(image)
         self.slots[index, : pixels.size] = pixels.reshape(-1)
         self.sizes[index] = pixels.shape[:2]
         self.ready[index] = True  # last: from now on other threads read it
 
     def holds(self, indices: np.ndarray) -> np.ndarray:
-        return self.ready[indices] & self.resize.square
+        return self.ready[indices] & self.read.uniform
 
-    def gather(self, indices: np.ndarray) -> UInt8[Tensor, "N C H W"]:
+    def gather(self, indices: np.ndarray) -> UInt8[Tensor, "N P H W"]:
         # index_select and take copy whole rows; fancy indexing is 30 times slower
-        return as_tensor(self.slots.take(indices, axis=0).reshape(len(indices), *self.resize.largest))
+        return as_tensor(self.slots.take(indices, axis=0).reshape(len(indices), *self.read.shape))
 
     def describe(self) -> str:
         return f"Decoded images ({self.extent()}) are kept in memory."
 
     def extent(self) -> str:
         """The bytes of all images, exact for squares."""
-        return ("" if self.resize.square else "at most ") + megabytes(self.slots.size)
+        return ("" if self.read.uniform else "at most ") + megabytes(self.slots.size)
 
 
 class FileCache(MemoryCache):
@@ -102,29 +117,29 @@ class FileCache(MemoryCache):
     Raises OSError when the file cannot be made.
     """
 
-    def __init__(self, count: int, resize: Resize, file: Path):
-        self.resize, self.file, self.full = resize, file, ""
+    def __init__(self, count: int, read: Kept, file: Path):
+        self.read, self.file, self.full = read, file, ""
         self.ready = np.zeros(count, bool)  # filled, and the checksum compared, by this process
         self.start = -(-count * ENTRY.itemsize // PAGE) * PAGE
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()  # also says when it was last used
         with file.open("r+b") as opened:
-            opened.truncate(self.start + count * slot_bytes(resize))  # which it has already, if it was there
+            opened.truncate(self.start + count * slot_bytes(read))  # which it has already, if it was there
         self.entries = np.memmap(file, ENTRY, "r+", 0, (count,))
-        self.slots = np.memmap(file, np.uint8, "r+", self.start, (count, slot_bytes(resize)))
+        self.slots = np.memmap(file, np.uint8, "r+", self.start, (count, slot_bytes(read)))
         self.sizes = np.zeros((count, 2), np.int64)
 
-    def get(self, index: int) -> UInt8[Tensor, "C H W"] | None:
+    def get(self, index: int) -> UInt8[Tensor, "P H W"] | None:
         if not self.ready[index]:
             height, width, checksum = self.entries[index].tolist()
-            size = height * width * self.resize.channels
+            size = height * width * self.read.shape[2]
             if not 0 < size <= self.slots.shape[1] or zlib.crc32(self.slots[index, :size].data) != checksum:
                 return None
             self.sizes[index] = height, width
             self.ready[index] = True
         return super().get(index)
 
-    def put(self, index: int, image: UInt8[Tensor, "C H W"]) -> None:
+    def put(self, index: int, image: UInt8[Tensor, "P H W"]) -> None:
         """Written through the file, not the map: there a full disk is an error, in a map it kills the process."""
         if self.full:
             return
@@ -147,17 +162,17 @@ class FileCache(MemoryCache):
         return f"Decoded images ({self.extent()}) are kept in {self.file}{full}."
 
 
-def make_cache(records: Sequence[Record], resize: Resize, share: float, processes: int = 1) -> NoCache:
+def make_cache(records: Sequence[Record], read: Kept, share: float, processes: int = 1) -> NoCache:
     """In memory where all images fit `share` of what is free, else in a file, else nowhere.
 
     processes: how many on this machine keep these images; in memory each has its own.
     """
-    need = len(records) * slot_bytes(resize)
+    need = len(records) * slot_bytes(read)
     if need * processes <= share * free_memory():
-        return MemoryCache(len(records), resize)
+        return MemoryCache(len(records), read)
     if not all(isinstance(record.image, Path) for record in records):
         return NoCache(f"they would take {megabytes(need)} of memory, and drawing them again is quick")
-    file = cache_folder() / f"{cache_key(records, resize)}.pixels"
+    file = cache_folder() / f"{cache_key(records, read)}.pixels"
     try:
         remove_stale(file.parent)
         free = shutil.disk_usage(file.parent).free
@@ -166,18 +181,18 @@ def make_cache(records: Sequence[Record], resize: Resize, share: float, processe
                 f"they would take {megabytes(need)}, and {file.parent} has {megabytes(free)} free; "
                 "set OLHAR_CACHE to a folder on a larger disk"
             )
-        return FileCache(len(records), resize, file)
+        return FileCache(len(records), read, file)
     except OSError as error:
         return NoCache(f"{file.parent} cannot be written ({error.strerror}); set OLHAR_CACHE to another folder")
 
 
-def cache_key(records: Sequence[Record], resize: Resize) -> str:
-    """24 hex digits that change with any file's name, size or time, with their order, and with the resizing."""
-    digest = hashlib.sha256(repr((FORMAT, resize)).encode())
+def cache_key(records: Sequence[Record], read: Kept) -> str:
+    """24 hex digits that change with any file's name, size or time, with their order, and with the reader."""
+    digest = hashlib.sha256(repr((FORMAT, read)).encode())
     for record in records:
         assert isinstance(record.image, Path)
-        stat = record.image.stat()
-        digest.update(f"{record.image.absolute()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        beside = identity(record.mask) + identity(record.clean)
+        digest.update(f"{record.image.absolute()} {identity(record.image)}{beside}\n".encode())
     return digest.hexdigest()[:24]
 
 
@@ -203,19 +218,19 @@ def free_memory() -> int:
         return free
 
 
-def slot_bytes(resize: Resize) -> int:
+def slot_bytes(read: Kept) -> int:
     """The bytes of the largest image."""
-    height, width, channels = resize.largest
-    return height * width * channels
+    height, width, planes = read.shape
+    return height * width * planes
 
 
-def interleaved(image: UInt8[Tensor, "C H W"]) -> np.ndarray:
-    """[C, H, W] -> uint8 [H, W, C], contiguous."""
+def interleaved(image: UInt8[Tensor, "P H W"]) -> np.ndarray:
+    """[P, H, W] -> uint8 [H, W, P], contiguous."""
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 
 
 def as_tensor(pixels: np.ndarray) -> Tensor:
-    """[..., H, W, C] -> [..., C, H, W], without a copy."""
+    """[..., H, W, P] -> [..., P, H, W], without a copy."""
     return torch.from_numpy(pixels).movedim(-1, -3)
 
 

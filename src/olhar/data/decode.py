@@ -46,6 +46,18 @@ def decode(source: Path | Source, side: int | None = None, channels: int = 3) ->
         return to_tensor(flatten(image), channels)
 
 
+def decode_with_alpha(path: Path, channels: int = 3) -> tuple[UInt8[Tensor, "C H W"], UInt8[Tensor, "1 H W"] | None]:
+    """The image as `decode` gives it, and how opaque each pixel is, where the file says so: 0 for transparent."""
+    with named_errors(path), path.open("rb") as file:
+        _, image = open_image(path, file)
+        alpha = None
+        if image.has_transparency_data:
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            alpha = torch.from_numpy(np.array(image.convert("RGBA").getchannel("A")))[None]
+    return decode(path, channels=channels), alpha
+
+
 def decode_jpeg(file: BinaryIO, channels: int) -> UInt8[Tensor, "C H W"]:
     """torchvision's decoder gives the same bytes as Pillow's in half the time, but only at full size."""
     file.seek(0)

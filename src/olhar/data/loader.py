@@ -21,6 +21,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from olhar.data.cache import NoCache
+from olhar.data.corrupt import Corrupt
 from olhar.data.sample import Batch, Record, Sample
 from olhar.data.transforms import ORDER, Augment, Mix, uniform
 from olhar.errors import UserError
@@ -31,12 +32,18 @@ PIECES = 4  # tasks a thread and batch: few enough to cost nothing, enough to ke
 
 @runtime_checkable
 class Read(Protocol):
-    """Record -> Sample. Where the cache has the image it is given, and need not be decoded."""
+    """Record -> Sample, in three parts: what the cache keeps, how it is taken apart, and what need not be kept."""
 
-    def __call__(self, record: Record, image: Tensor | None = None) -> Sample: ...
+    def planes(self, record: Record) -> Tensor:
+        """The image and all that is as large, uint8 [P, H, W]."""
+        ...
+
+    def split(self, planes: Tensor) -> dict[str, Tensor]:
+        """Planes of one image or of many, by the keys of a sample."""
+        ...
 
     def annotate(self, record: Record) -> Sample:
-        """The sample without its image."""
+        """The sample without its planes."""
         ...
 
 
@@ -51,6 +58,7 @@ class Loader:
         shuffle: for training: another order each epoch, and the rest that fills no batch is left out (unless
             it is all there is). Otherwise the stored order, every sample exactly once over all processes.
         augment, mix: random changes of samples, and of pairs of them.
+        corrupt: what is done to images that are to be restored, after all other changes.
         workers: threads that read; None: one a core.
         cache: keeps decoded images.
         rank, world: this process, and how many there are. Together they see the batches one process would see.
@@ -71,6 +79,7 @@ class Loader:
         shuffle: bool,
         augment: Augment | None = None,
         mix: Mix | None = None,
+        corrupt: Corrupt | None = None,
         workers: int | None = None,
         cache: NoCache | None = None,
         rank: int = 0,
@@ -80,7 +89,7 @@ class Loader:
         if shuffle and len(records) < world:
             raise UserError(f"{len(records)} training images are fewer than {world} processes: use fewer processes.")
         self.records = list(records)
-        self.read, self.augment, self.mix = read, augment, mix
+        self.read, self.augment, self.mix, self.corrupt = read, augment, mix, corrupt
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.per_image = augment is not None and augment.per_image
         self.workers = workers or os.cpu_count() or 1
@@ -160,14 +169,16 @@ class Loader:
             return None
         if not self.per_image and self.cache.holds(shown).all():  # one copy, instead of one an image
             batch = collate([self.read.annotate(self.records[index]) for index in shown.tolist()])
-            batch["image"] = self.cache.gather(shown)
+            batch |= cast(Batch, self.read.split(self.cache.gather(shown)))
         else:
             if len(pairs) < len(shown):  # the cache held some and could not take the others
                 pairs = self.load(shown, epoch)
             batch = collate([sample for _, sample in pairs])
             shown = np.array([index for index, _ in pairs])
         if not self.per_image and self.augment:
-            batch["image"] = self.augment.batch(batch["image"], shown, epoch)
+            batch = self.augment.together(batch, shown, epoch)
+        if self.corrupt:
+            batch = self.corrupt(batch, shown, epoch)
         return self.mix(batch, epoch, number) if self.mix else batch
 
     def load(self, indices: np.ndarray, epoch: int) -> list[tuple[int, Sample]]:
@@ -188,11 +199,11 @@ class Loader:
 
     def fetch(self, index: int) -> Sample:
         """One sample, its image from the cache if it is there, and there from now on."""
-        kept = self.cache.get(index)
-        sample = self.read(self.records[index], kept)
-        if kept is None:
-            self.cache.put(index, sample["image"])
-        return sample
+        record, planes = self.records[index], self.cache.get(index)
+        if planes is None:
+            planes = self.read.planes(record)
+            self.cache.put(index, planes)
+        return cast(Sample, {**self.read.annotate(record), **self.read.split(planes)})
 
     def candidates(self, index: int) -> Iterator[int]:
         """`index`, and in training all after it: the first that can be read is shown."""

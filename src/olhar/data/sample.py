@@ -90,6 +90,7 @@ class Batch(TypedDict, total=False):
     tokens: Tensor  # int64 [N, L]
     text: list[str]
     clean: Tensor  # uint8 [N, C, H, W]
+    holes: Tensor  # uint8 [N, 1, H, W], 255 where `image` shows nothing
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""What is kept of an image (Resize), and how training images are varied (Augment, Mix).
+"""How training images are varied (Augment, Mix).
 
 Every random number of a sample is a function of (seed, epoch, its index in the data) alone, so the result does
 not depend on threads, processes, the batch a sample falls into, or on stopping and resuming; torch's own
@@ -19,12 +19,13 @@ import torchvision.transforms.v2.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from olhar.data.decode import decode
-from olhar.data.sample import Batch, Record, Sample
+from olhar.data.reading import interleave
+from olhar.data.sample import Batch, Sample
 from olhar.ops import image as ops
 
 TINY, SMALL = 16, 64  # largest sides, in pixels, of digit-like and CIFAR-like images
 ENOUGH = 100_000  # training images beyond which tiny images vary enough by themselves
+FEW_PASSES = 20  # with 12 over CIFAR-10 hiding parts cost half a percent
 FLIP, ORDER = 100, 101  # which of an index's random numbers say these; those before are the presets' own
 
 Indices = Sequence[int] | np.ndarray
@@ -57,104 +58,6 @@ def mix64(x: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Resize:
-    """Which part of an image is kept, and at which size: never random, hence cached.
-
-    The shorter side becomes `side` pixels. `square` keeps the central `side` x `side`, which is all of a square
-    image; otherwise all is kept, of panoramas the central 16:9.
-    """
-
-    side: int
-    square: bool = True
-    channels: int = 3
-    LONGEST: ClassVar[float] = 16 / 9  # longer side over shorter: the widest common camera format
-
-    def __call__(self, image: UInt8[Tensor, "C H W"]) -> UInt8[Tensor, "C h w"]:
-        h, w = image.shape[1:]
-        shorter = min(h, w)
-        limit = shorter if self.square else round(shorter * self.LONGEST)
-        # cut before resizing: a strip of 1 x 10000 pixels would otherwise become enormous
-        if max(h, w) > limit:
-            image = F.center_crop(image, [min(h, limit), min(w, limit)])
-        h, w = (round(self.side * n / shorter) for n in image.shape[1:])
-        return image if (h, w) == image.shape[1:] else F.resize(interleave(image), [h, w], antialias=True)
-
-    @property
-    def largest(self) -> tuple[int, int, int]:
-        """The shape [H, W, C] of the largest image this makes."""
-        longer = self.side if self.square else round(self.side * self.LONGEST) + 1
-        return self.side, longer, self.channels
-
-    def describe(self) -> str:
-        kept = f", the central {self.side} x {self.side} px kept" if self.square else ""
-        return f"the shorter side is resized to {self.side} px{kept}"
-
-
-def interleave(image: UInt8[Tensor, "C H W"]) -> UInt8[Tensor, "C H W"]:
-    """The same image in memory order H W C, for which torch's resizing of bytes is twice as fast."""
-    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Record -> Sample: decodes and resizes the image, unless it is given, and adds what the record says of it.
-
-    num_classes: K, where records carry several labels, to write them as K zeros and ones.
-    """
-
-    resize: Resize
-    num_classes: int = 0
-
-    def __call__(self, record: Record, image: Tensor | None = None) -> Sample:
-        if image is None:
-            image = self.resize(decode(record.image, side=self.resize.side, channels=self.resize.channels))
-        sample = self.annotate(record)
-        sample["image"] = image
-        return sample
-
-    def annotate(self, record: Record) -> Sample:
-        """The sample without its image."""
-        sample: Sample = {"id": record.id}
-        if record.label is not None:
-            sample["label"] = record.label
-        if record.labels is not None:
-            sample["labels"] = torch.zeros(self.num_classes)
-            sample["labels"][list(record.labels)] = 1.0
-        if record.target is not None:
-            sample["target"] = record.target
-        if record.text is not None:
-            sample["text"] = record.text
-        return sample
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """How files become what the model sees: the facts that prediction needs, and the augmentation of training.
-
-    Evaluation keeps the largest central square: `natural` shows at least 0.35 of the area, so objects look on
-    average as large as in that square and no tighter crop is needed (Touvron et al. 2019, arXiv:1906.06423).
-    """
-
-    image_size: int
-    channels: int = 3
-    augment: str = "none"
-    num_classes: int = 0
-
-    @property
-    def read(self) -> Reader:
-        """For evaluation and prediction: squares of `image_size`."""
-        return Reader(Resize(self.image_size, square=True, channels=self.channels), self.num_classes)
-
-    @property
-    def train_read(self) -> Reader:
-        """For training: the same, but `natural` cuts out parts and keeps more, 8/7 as in the usual 256 -> 224."""
-        if self.augment != "natural":
-            return self.read
-        resize = Resize(round(self.image_size * 8 / 7), square=False, channels=self.channels)
-        return Reader(resize, self.num_classes)
-
-
-@dataclass(frozen=True)
 class Augment:
     """Random changes that keep the meaning of a training image; this base, called `none`, changes nothing.
 
@@ -175,6 +78,11 @@ class Augment:
     def batch(self, image: UInt8[Tensor, "N C H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N C H W"]:
         """Images of equal shape; `index` holds their places in the data."""
         return image
+
+    def together(self, batch: Batch, index: Indices, epoch: int) -> Batch:
+        """A whole batch: its images, and what has to be changed with them."""
+        batch["image"] = self.batch(batch["image"], index, epoch)
+        return batch
 
     def flipped(self, index: Indices, epoch: int) -> np.ndarray:
         """Whether each image is mirrored, bool [N]: at random in epoch 0, then the other way each time.
@@ -233,12 +141,24 @@ class Small(Augment):
         moves = [torch.from_numpy(values).to(image.device) for values in (flipped, down, right)]
         corners = [torch.from_numpy(values).to(image.device) for values in (top, left)]
         # mid-grey is about what an image is on average, so the patch carries no signal of its own
-        return ops.cutout(ops.flip_shift(image, *moves), *corners, size=size, fill=128)
+        moved = ops.flip_shift(image, *moves)
+        return ops.cutout(moved, *corners, size=size, fill=128) if size else moved
 
     def describe(self) -> str:
         reach, size = round(self.move * self.image_size), round(self.patch * self.image_size)
         mirrored = "mirrored left-right, " if self.flip else ""
-        return f"Training images are {mirrored}moved up to {reach} px, and a patch of {size} x {size} px is hidden"
+        hidden = f", and a patch of {size} x {size} px is hidden" if size else ""
+        return f"Training images are {mirrored}moved up to {reach} px{hidden}"
+
+
+@dataclass(frozen=True)
+class Mild(Small):
+    """The same for few passes over the data, in which there is no time to learn an image by heart: hiding parts of
+    it would only make it slower to learn."""
+
+    name: ClassVar[str] = "mild"
+    move: float = 1 / 16
+    patch: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -287,7 +207,7 @@ class Natural(Augment):
         )
 
 
-AUGMENTS: dict[str, type[Augment]] = {"none": Augment, "tiny": Tiny, "small": Small, "natural": Natural}
+AUGMENTS: dict[str, type[Augment]] = {"none": Augment, "tiny": Tiny, "small": Small, "mild": Mild, "natural": Natural}
 
 
 def make_augment(name: str, image_size: int, flip: bool, seed: int) -> Augment:
@@ -295,12 +215,14 @@ def make_augment(name: str, image_size: int, flip: bool, seed: int) -> Augment:
     return AUGMENTS[name](image_size, flip, seed)
 
 
-def choose(image_size: int, n_train: int) -> tuple[str, str]:
-    """(preset, reason) for square images of `image_size` px and `n_train` of them."""
+def choose(image_size: int, n_train: int, passes: float = math.inf) -> tuple[str, str]:
+    """(preset, reason) for square images of `image_size` px, `n_train` of them, shown so many times."""
     if image_size <= TINY and n_train > ENOUGH:
         return "none", f"{n_train:,} images of {image_size} px vary enough by themselves"
     if image_size <= TINY:
         return "tiny", f"images of {image_size} px bear only small changes"
+    if image_size <= SMALL and passes < FEW_PASSES:
+        return "mild", f"in {passes:.0f} passes no image is learnt by heart"
     if image_size <= SMALL:
         return "small", f"images of {image_size} px are moved, mirrored and partly hidden at almost no cost"
     return "natural", f"images of {image_size} px bear cropping and changes of light"

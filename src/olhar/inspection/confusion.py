@@ -43,6 +43,13 @@ def score(hits: int, called: int, real: int) -> ClassScore:
     return ClassScore(share(hits, called), share(hits, real), share(2 * hits, called + real), real)
 
 
+def intersection_over_union(confusion: Int[np.ndarray, "N K K"]) -> Float[np.ndarray, "N K"]:
+    """Of each class: pixels that are it and were called so, over those that are either. NaN where there are none."""
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    either = confusion.sum(1) + confusion.sum(2) - hits
+    return np.divide(hits, either, out=np.full(hits.shape, np.nan), where=either > 0)
+
+
 def most_confused(confusion: Int[np.ndarray, "K K"], limit: int) -> list[tuple[int, int, int]]:
     """(true class, predicted class, times), the most frequent mistakes first."""
     mistakes = confusion - np.diag(np.diag(confusion))

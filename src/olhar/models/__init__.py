@@ -1,22 +1,29 @@
-"""The architectures by name. A new one is one file here, one line in MODELS, and a test that comes by itself."""
+"""The architectures by name. A new one is one file here, one line in a table, and a test that comes by itself."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, get_args, get_origin
 
 import torch
+from torch import nn
 
 from olhar.errors import UserError, nearest
-from olhar.models import cnn, fastcnn, resnet, resnet9
-from olhar.models.base import Encoder
+from olhar.models import autoencoder as autoencoders
+from olhar.models import cnn, fastcnn, resnet, resnet9, unet, vae
+from olhar.models.autoencoder import Autoencoder
+from olhar.models.base import Decoder, Encoder
 from olhar.models.classifier import Classifier
 from olhar.models.cnn import CNN
+from olhar.models.dense import Dense
 from olhar.models.fastcnn import FastCNN
 from olhar.models.linear import Linear
 from olhar.models.mlp import MLP
+from olhar.models.pyramid import Pyramid
 from olhar.models.resnet import ResNet
 from olhar.models.resnet9 import ResNet9
+from olhar.models.unet import UNetDecoder, UNetEncoder
+from olhar.models.vae import VAE
 
 MODELS: dict[str, Callable[..., Encoder]] = {
     "linear": Linear,
@@ -33,6 +40,16 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "resnet50": partial(ResNet, **resnet.SIZES["resnet50"]),
     "resnet101": partial(ResNet, **resnet.SIZES["resnet101"]),
     "resnet152": partial(ResNet, **resnet.SIZES["resnet152"]),
+    "unet-small": partial(UNetEncoder, **unet.SIZES["unet-small"]),
+}
+
+# What makes one map of an encoder's levels, for an output a pixel.
+DECODERS: dict[str, Callable[..., Decoder]] = {"pyramid": Pyramid, "unet": UNetDecoder}
+
+# Image to latent to image.
+AUTOENCODERS: dict[str, Callable[..., Autoencoder | VAE]] = {
+    "autoencoder": partial(Autoencoder, **autoencoders.SIZES["autoencoder"]),
+    "vae": partial(VAE, **vae.SIZES["vae"]),
 }
 
 
@@ -51,14 +68,61 @@ def encoder(name: str, in_channels: int, image_size: tuple[int, int], **args: An
         from olhar.models.timm import Timm  # an extra: imported when asked for
 
         return Timm(name.removeprefix("timm:"), in_channels, image_size, **args)
-    if name not in MODELS:
-        raise UserError(f"There is no model '{name}': {nearest(name, [*MODELS, 'timm:NAME'])}")
-    return MODELS[name](in_channels, image_size, **_checked(name, args))
+    return _make(MODELS, "model", name, args, [*MODELS, "timm:NAME"])(in_channels, image_size)
 
 
-def _checked(name: str, args: dict[str, Any]) -> dict[str, Any]:
+def decoder(name: str, encoder: Encoder, **args: Any) -> Decoder:
+    """A new, untrained decoder for the levels of `encoder`.
+
+    Args:
+        name: a key of DECODERS.
+        args: arguments that differ from its defaults; text such as "64,128" is understood.
+
+    Raises:
+        UserError: no such decoder, argument or value, or the encoder gives no map.
+    """
+    make = _make(DECODERS, "decoder", name, args)
+    if not encoder.any_size and max(encoder.image_size) <= min(encoder.strides):
+        kind = type(encoder).__name__.lower()
+        raise UserError(f"A decoder needs an encoder that gives maps, and {kind} gives one vector an image: try a cnn.")
+    return make(encoder.channels)
+
+
+def dense(body: Encoder, decoder_name: str, num_outputs: int, **args: Any) -> Dense:
+    """`body` with a new decoder of that name and its `args`, and a head of `num_outputs` a pixel."""
+    return Dense(body, decoder(decoder_name, body, **args), num_outputs)
+
+
+def autoencoder(name: str, in_channels: int, image_size: tuple[int, int], **args: Any) -> Autoencoder | VAE:
+    """A new, untrained autoencoder.
+
+    Args:
+        name: a key of AUTOENCODERS.
+        image_size: (height, width) of the images it will see.
+        args: arguments that differ from its table; text such as "64,128" is understood.
+
+    Raises:
+        UserError: no such autoencoder, argument or value.
+    """
+    return _make(AUTOENCODERS, "autoencoder", name, args)(in_channels, image_size)
+
+
+def _make(
+    table: Mapping[str, Callable[..., Any]],
+    what: str,
+    name: str,
+    args: dict[str, Any],
+    names: Sequence[str] | None = None,
+) -> Callable[..., Any]:
+    """The entry of a table, bound to checked arguments; `names` are those it may suggest for a wrong one."""
+    if name not in table:
+        raise UserError(f"There is no {what} '{name}': {nearest(name, names or list(table))}")
+    return partial(table[name], **_checked(name, table[name], args))
+
+
+def _checked(name: str, make: Callable[..., Any], args: dict[str, Any]) -> dict[str, Any]:
     """`args` with the types the architecture asks for."""
-    parameters = inspect.signature(MODELS[name]).parameters
+    parameters = inspect.signature(make).parameters
     known = [p for p in parameters if p not in ("in_channels", "image_size")]
     for key in args:
         if key not in known:
@@ -91,18 +155,27 @@ class Row(NamedTuple):
     """One line of `olhar models`."""
 
     name: str
-    parameters: int  # with a head of 1000 classes, on colour images of 224x224
+    parameters: int  # see `describe`
     summary: str
     figure: str  # of the notes; empty where they have none
+    kind: str = "model"  # or "decoder", "autoencoder"
 
 
 def describe() -> list[Row]:
-    """Every architecture with its size. Nothing is allocated: parameters are counted on the meta device."""
-    rows = []
-    for name in MODELS:
-        with torch.device("meta"):
-            model = Classifier(encoder(name, 3, (224, 224)), 1000)
-        summary = (inspect.getdoc(type(model.encoder)) or "").partition("\n")[0]
-        count = sum(p.numel() for p in model.parameters())
-        rows.append(Row(name, count, summary, model.encoder.figure))
-    return rows
+    """Every architecture with its size. Nothing is allocated: parameters are counted on the meta device.
+
+    Of a model with a head of 1000 classes, on colour images of 224x224; of a decoder alone, on the levels of
+    ResNet-18; of an autoencoder both ways, on colour images.
+    """
+    with torch.device("meta"):
+        heads = {name: Classifier(encoder(name, 3, (224, 224)), 1000) for name in MODELS}
+        decoders = {name: decoder(name, heads["resnet18"].encoder) for name in DECODERS}
+        both = {name: autoencoder(name, 3, (224, 224)) for name in AUTOENCODERS}
+    rows = [_row(name, model.encoder, model, "model") for name, model in heads.items()]
+    rows += [_row(name, model, model, "decoder") for name, model in decoders.items()]
+    return rows + [_row(name, model, model, "autoencoder") for name, model in both.items()]
+
+
+def _row(name: str, described: Encoder | Decoder | Autoencoder | VAE, counted: nn.Module, kind: str) -> Row:
+    summary = (inspect.getdoc(type(described)) or "").partition("\n")[0]
+    return Row(name, sum(p.numel() for p in counted.parameters()), summary, described.figure, kind)

@@ -1,4 +1,5 @@
-"""The contract of the bodies (encoders) of Figure 2.4: an image in, a pyramid of features out.
+"""The contracts of bodies: encoders (Figure 2.4), an image in, a pyramid of features out; and decoders (Figure 2.10),
+a pyramid in, one map out.
 
 Shapes: N batch, C channels, H W space.
 """
@@ -8,6 +9,8 @@ from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from olhar.errors import UserError
 
 
 class Encoder(nn.Module, ABC):
@@ -32,3 +35,30 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "N C H W"]) -> list[Tensor]: ...
+
+
+class Decoder(nn.Module, ABC):
+    """An encoder's levels, fine to coarse -> one map [N, channels, h, w] of the size of the finest level it uses.
+
+    Args:
+        in_channels: of each of the encoder's levels, one or more.
+        finest: index of the finest level it uses; those before it are left aside.
+
+    Raises:
+        UserError: the encoder has no such level.
+    """
+
+    figure: ClassVar[str] = ""  # of the notes
+    channels: int  # of the map it gives
+
+    def __init__(self, in_channels: tuple[int, ...], finest: int):
+        super().__init__()
+        if not 0 <= finest < len(in_channels):
+            raise UserError(
+                f"The decoder's finest level cannot be {finest}: the encoder has {len(in_channels)}, "
+                f"from 0, the finest, to {len(in_channels) - 1}."
+            )
+        self.finest = finest
+
+    @abstractmethod
+    def forward(self, levels: list[Tensor]) -> Float[Tensor, "N D h w"]: ...

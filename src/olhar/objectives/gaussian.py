@@ -22,12 +22,13 @@ class Gaussian:
 
     Args:
         mean: [N, ...].
-        log_variance: log σ², [N, ...] where the model learns it (kept inside LOG_VARIANCE_BOUNDS), one number
-            where it is fixed. With 0, σ = 1, and the nll is half the squared error and a constant: least squares.
+        log_variance: log σ², a tensor where the model learns it (kept inside LOG_VARIANCE_BOUNDS): [N, ...], or
+            of no axes, one σ for all. A plain number where it is fixed: with 0, σ = 1, and the nll is half the
+            squared error and a constant, least squares.
     """
 
     mean: Float[Tensor, "N ..."]
-    log_variance: Float[Tensor, "N ..."] | float = 0.0
+    log_variance: Float[Tensor, "N ..."] | Float[Tensor, ""] | float = 0.0
 
     @property
     def _exact(self) -> tuple[Tensor, Tensor]:
@@ -35,7 +36,7 @@ class Gaussian:
         exact = torch.promote_types(self.mean.dtype, torch.float32)
         mean = self.mean.to(exact)
         if isinstance(self.log_variance, Tensor):
-            return mean, self.log_variance.to(exact).clamp(*LOG_VARIANCE_BOUNDS)
+            return mean, self.log_variance.to(exact).clamp(*LOG_VARIANCE_BOUNDS).expand_as(mean)
         return mean, torch.full_like(mean, self.log_variance)
 
     @property
@@ -51,7 +52,7 @@ class Gaussian:
         """
         mean, log_variance = self._exact
         squared = (target - mean) ** 2 * (-log_variance).exp()
-        return _sum(0.5 * (math.log(2 * math.pi) + log_variance + squared))
+        return per_example(0.5 * (math.log(2 * math.pi) + log_variance + squared))
 
     def mode(self) -> Float[Tensor, "N ..."]:
         """The mean, where the density is highest."""
@@ -65,7 +66,7 @@ class Gaussian:
 
     def entropy(self) -> Float[Tensor, " N"]:
         """½ log(2π e σ²) in nats, summed over the numbers of an example; negative for a small σ."""
-        return _sum(0.5 * (math.log(2 * math.pi * math.e) + self._exact[1]))
+        return per_example(0.5 * (math.log(2 * math.pi * math.e) + self._exact[1]))
 
     def kl(self, other: "Gaussian") -> Float[Tensor, " N"]:
         """KL(self ‖ other) in nats, summed over the numbers of an example."""
@@ -73,9 +74,9 @@ class Gaussian:
         other_mean, other_log_variance = other._exact
         ratio = (log_variance - other_log_variance).exp()
         squared = (mean - other_mean) ** 2 * (-other_log_variance).exp()
-        return _sum(0.5 * (ratio + squared - 1 - (log_variance - other_log_variance)))
+        return per_example(0.5 * (ratio + squared - 1 - (log_variance - other_log_variance)))
 
 
-def _sum(x: Float[Tensor, "N ..."]) -> Float[Tensor, " N"]:
-    """Over all but the batch."""
+def per_example(x: Float[Tensor, "N ..."]) -> Float[Tensor, " N"]:
+    """The sum over all axes but the batch."""
     return x.flatten(1).sum(1) if x.ndim > 1 else x

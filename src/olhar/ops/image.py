@@ -3,6 +3,8 @@
 Shapes: N batch, C channels, H W space. All keep the dtype, and channels_last where the input has it.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
@@ -112,3 +114,18 @@ def recolour(
     grey.mul_(b * c * (1 - s)).add_(b * (1 - c) * mean + 0.5)  # 0.5: conversion to bytes rounds down
     pixels.mul_((b * c * s)[..., None]).add_(grey[..., None]).clamp_(0, 255)
     return pixels.to(torch.uint8).permute(0, 3, 1, 2)
+
+
+def overlay(
+    image: UInt8[Tensor, "C H W"], mask: UInt8[Tensor, "H W"], palette: Sequence[tuple[int, int, int]]
+) -> UInt8[Tensor, "3 H W"]:
+    """The image under the colours of its classes; black in the palette, and values beyond it, leave it as it is."""
+    colours = torch.zeros(256, 3)
+    colours[: len(palette)] = torch.tensor(palette, dtype=torch.float32).view(-1, 3)
+    tint = colours[mask.long()]  # [H, W, 3]
+    pixels = image.expand(3, -1, -1).permute(1, 2, 0).float()
+    # of the picture under a colour only its light is left, or two colours would mix
+    light = (pixels @ torch.tensor(GREY))[..., None]
+    covered = 0.4 * light + 0.6 * tint
+    shown = torch.where(tint.any(-1, keepdim=True), covered, pixels)
+    return shown.round_().to(torch.uint8).permute(2, 0, 1)

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from olhar.inspection.network import NetworkTable
 from olhar.report.panels import PANELS
 from olhar.report.parts import style, templates
-from olhar.report.story import Images, read_story
+from olhar.report.story import Images, LatentView, read_story
 
 EYE = Markup(
     '<svg viewBox="0 0 40 24" aria-hidden="true">'
@@ -18,17 +18,18 @@ EYE = Markup(
 ICON = str(EYE).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" color="#1d5fa6" ')
 
 
-def write_report(run: Path, *, images: Images, network: NetworkTable | None) -> Path:
+def write_report(run: Path, *, images: Images, network: NetworkTable | None, latent: LatentView | None = None) -> Path:
     """Write `report.html` into a run folder and return its path.
 
     Args:
         run: a run folder; all but its run.json may be missing, and its panels are then left out.
         images: ids of images -> their pixels, uint8 [C, H, W], or None where a file is gone.
         network: of the model, for one image of the size it was trained on.
+        latent: of an autoencoder, ways between images and a map.
     Raises:
         UserError: `run` is not a run folder, or a file in it is damaged.
     """
-    story = read_story(run, images, network)
+    story = read_story(run, images, network, latent)
     page = (
         templates()
         .get_template("page.html")

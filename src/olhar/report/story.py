@@ -4,7 +4,7 @@ All but run.json may be missing or stop in the middle: a run that was interrupte
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,13 @@ from olhar.errors import UserError
 from olhar.inspection.network import NetworkTable
 from olhar.report.pictures import data_uri
 
-Images = Callable[[list[str]], list[Tensor | None]]
+# ids of images -> what is shown of each side by side, by name, uint8 [C, H, W]; None where a file is gone
+Images = Callable[[list[str]], Sequence[Mapping[str, Tensor] | None]]
 NAMES = {
+    "miou": "mean IoU",
+    "psnr": "PSNR",
+    "psnr_before": "PSNR before",
+    "ssim": "SSIM",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
     "r2": "R²",
@@ -39,11 +44,22 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class LatentView:
+    """Rows of decoded images between two of the data; places on the map [N, 2], the images there, and the share of the
+    latents' variance that the map shows."""
+
+    ways: Sequence[Sequence[Tensor]]
+    places: np.ndarray
+    images: Sequence[Tensor]
+    explained: float
+
+
+@dataclass(frozen=True)
 class Story:
     """A run. `facts` is run.json; `train`, `val`, `events` are the lines of metrics.jsonl by their kind.
 
     `predictions` are the lines of evaluation/<split>.jsonl, of the test split if there is one, else of validation.
-    `images` gives pictures by id, uint8 [C, H, W], or None where a file is gone.
+    `images` gives the pictures of some ids: see Images.
     """
 
     run: Path
@@ -56,6 +72,7 @@ class Story:
     predictions: list[dict[str, Any]]
     images: Images
     network: NetworkTable | None
+    latent: LatentView | None = None
 
     def get(self, path: str, default: Any = None) -> Any:
         """A fact by its dotted path: get("model.parameters")."""
@@ -123,22 +140,48 @@ class Story:
         return self.task == "regress" and bool(self.predictions)
 
     @property
+    def segmented(self) -> bool:
+        return self.task == "segment" and bool(self.predictions)
+
+    @property
+    def reconstructed(self) -> bool:
+        return self.task == "reconstruct" and bool(self.predictions)
+
+    @cached_property
+    def confusions(self) -> np.ndarray:
+        """Of each segmented image its pixels by true class and answer, [N, K, K]."""
+        k = len(self.classes)
+        counts = np.zeros((len(self.predictions), k, k), dtype=np.int64)
+        for i, row in enumerate(self.predictions):
+            cells = np.array(row["confusion"], dtype=np.int64).reshape(-1, 3)
+            counts[i, cells[:, 0], cells[:, 1]] = cells[:, 2]
+        return counts
+
+    def column(self, name: str) -> np.ndarray:
+        """One number of every prediction, [N]."""
+        return np.array([row[name] for row in self.predictions], dtype=float)
+
+    @property
     def split_name(self) -> str:
         return {"val": "validation"}.get(self.split, self.split)
 
     @cached_property
-    def uris(self) -> dict[int, str | None]:
+    def uris(self) -> dict[int, dict[str, str]]:
         """The pictures that were asked for so far: several panels show the same."""
         return {}
 
-    def pictures(self, indices: Sequence[int]) -> list[str | None]:
-        """Data URIs of the images of some predictions, None where the file is gone."""
+    def strips(self, indices: Sequence[int]) -> list[dict[str, str]]:
+        """Data URIs of what is shown of some predictions, by name; none where the file is gone."""
         new = [i for i in indices if i not in self.uris]
         if new:
-            tensors = self.images([self.predictions[i]["id"] for i in new])
-            made = (None if tensor is None else data_uri(tensor) for tensor in tensors)
+            shown = self.images([self.predictions[i]["id"] for i in new])
+            made = ({name: data_uri(one) for name, one in (strip or {}).items()} for strip in shown)
             self.uris.update(zip(new, made, strict=True))
         return [self.uris[i] for i in indices]
+
+    def pictures(self, indices: Sequence[int], name: str = "image") -> list[str | None]:
+        """One picture of each: the image itself."""
+        return [strip.get(name) for strip in self.strips(indices)]
 
 
 def metric_name(name: str) -> str:
@@ -146,7 +189,7 @@ def metric_name(name: str) -> str:
     return NAMES.get(name, name.replace("_", " "))
 
 
-def read_story(run: Path, images: Images, network: NetworkTable | None) -> Story:
+def read_story(run: Path, images: Images, network: NetworkTable | None, latent: LatentView | None = None) -> Story:
     """Raises UserError where `run` is not a run folder."""
     path = run / "run.json"
     if not path.exists():
@@ -169,6 +212,7 @@ def read_story(run: Path, images: Images, network: NetworkTable | None) -> Story
         predictions=read_lines(run / "evaluation" / f"{split}.jsonl"),
         images=images,
         network=network,
+        latent=latent,
     )
 
 

@@ -1,9 +1,16 @@
 """What can be learnt. A new task is one file here and one line below."""
 
 from olhar.tasks.classify import Classify
+from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.regress import Regress
-from olhar.tasks.task import Prediction, Task
+from olhar.tasks.segment import Segment
+from olhar.tasks.task import PixelTask, Prediction, Task
 
-TASKS: dict[str, type[Task]] = {"classify": Classify, "regress": Regress}
+TASKS: dict[str, type[Task]] = {
+    "classify": Classify,
+    "regress": Regress,
+    "segment": Segment,
+    "reconstruct": Reconstruct,
+}
 
-__all__ = ["TASKS", "Prediction", "Task"]
+__all__ = ["TASKS", "PixelTask", "Prediction", "Task"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -29,6 +29,7 @@ class Prediction(ABC):
 
 
 Output = TypeVar("Output")
+Pictures = dict[str, Tensor]  # what is shown of one image side by side, by name: uint8 [C, H, W]
 
 
 class Task(nn.Module, ABC, Generic[Output]):
@@ -86,6 +87,14 @@ class Task(nn.Module, ABC, Generic[Output]):
     def describe_truth(self, batch: Batch) -> list[Any]:
         """The truth of each image as a person would write it: plain values, to stand beside a prediction's row."""
 
+    def details(self, output: Output, batch: Batch) -> list[dict[str, Any]]:
+        """What else evaluation/<split>.jsonl keeps of each image, for the report: plain values."""
+        return [{} for _ in batch["id"]]
+
+    def draw(self, output: Output, batch: Batch) -> list[Pictures]:
+        """What a person wants to see of each image: itself, and where it is a picture the answer and the truth."""
+        return [{"image": image} for image in batch["image"].cpu()]
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Plain values from which, with the model, `TASKS[name]` makes this task again (they go to run.json)."""
@@ -96,3 +105,46 @@ class Task(nn.Module, ABC, Generic[Output]):
     def predict(self, batch: Batch) -> list[Prediction]:
         """Answers for a batch that need not have targets."""
         return self.decode(self.output(batch), batch)
+
+
+class PixelTask(Task[Output]):
+    """A task that answers for every place of an image: with a class, or a colour.
+
+    Such answers can be asked for part by part and joined, so that an image may be as large as one likes.
+    """
+
+    def prepare(
+        self, image: UInt8[Tensor, "C H W"], alpha: UInt8[Tensor, "1 H W"] | None = None
+    ) -> UInt8[Tensor, "P H W"]:
+        """A new image as the planes that are asked about, as large as the answer is to be. `alpha` is 0 where the file
+        is transparent."""
+        return image
+
+    def batch_of(self, planes: UInt8[Tensor, "N P H W"]) -> Batch:
+        """Planes of `prepare`, or tiles of them, as a batch."""
+        return {"id": [""] * len(planes), "image": planes}
+
+    def answer(self, batch: Batch) -> Float[Tensor, "N P H W"]:
+        """What predicting in parts asks of each part."""
+        return self.values(self.output(batch))
+
+    @abstractmethod
+    def values(self, output: Output) -> Float[Tensor, "N P H W"]:
+        """Numbers that may be blended and resized: probabilities of P classes, or P colour channels of 0..255."""
+
+    @abstractmethod
+    def settle(self, answer: Float[Tensor, "N P H W"]) -> UInt8[Tensor, "N Q H W"]:
+        """What is kept of an answer: the likeliest class, or rounded colours."""
+
+    @abstractmethod
+    def prediction(self, id: str, values: UInt8[Tensor, "Q H W"]) -> Prediction:
+        """The settled answer for a whole image."""
+
+    def decode(self, output: Output, batch: Batch) -> list[Prediction]:
+        values = self.settle(self.values(output)).cpu()
+        return [self.prediction(id, value) for id, value in zip(batch["id"], values, strict=True)]
+
+
+def pixel_settings(task: Task) -> dict[str, Any]:
+    """The part of every task's settings that says how its images are normalised."""
+    return {"mean": task.mean.flatten().tolist(), "std": task.std.flatten().tolist()}

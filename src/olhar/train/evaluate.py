@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.aggregation import MeanMetric
 
 from olhar.data.sample import Batch, to_device
+from olhar.metrics import results
 from olhar.tasks.task import Task
 
 
@@ -35,7 +36,7 @@ def evaluate(
             if rows is not None:
                 rows.extend(describe(task, output, on_device))
         result = {"loss": float(loss.compute())}
-        result |= {name: float(metric.compute()) for name, metric in metrics.items()}
+        result |= results(metrics)
     task.train(was_training)
     return result
 
@@ -45,6 +46,6 @@ def describe(task: Task, output: Any, batch: Batch) -> list[dict[str, Any]]:
     predictions = task.decode(output, batch)
     truths, nlls = task.describe_truth(batch), task.nll(output, batch).float().tolist()
     return [
-        prediction.row() | {"truth": truth, "nll": nll}
-        for prediction, truth, nll in zip(predictions, truths, nlls, strict=True)
+        prediction.row() | {"truth": truth, "nll": nll} | details
+        for prediction, truth, nll, details in zip(predictions, truths, nlls, task.details(output, batch), strict=True)
     ]

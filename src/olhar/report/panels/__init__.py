@@ -8,11 +8,14 @@ from olhar.report.panels.confusion import confusion_panel
 from olhar.report.panels.curves import curves_panel
 from olhar.report.panels.data import data_panel
 from olhar.report.panels.headline import headline_panel
+from olhar.report.panels.latent import latent_panel
 from olhar.report.panels.messages import messages_panel
 from olhar.report.panels.network import network_panel
 from olhar.report.panels.pictures import examples_panel, mistakes_panel
+from olhar.report.panels.reconstruction import psnr_panel, restored_panel, worst_restored_panel
 from olhar.report.panels.regression import errors_panel, regression_panel
 from olhar.report.panels.reproduce import reproduce_panel
+from olhar.report.panels.segmentation import masks_panel, pixels_panel, worst_masks_panel
 from olhar.report.story import Panel, Story
 
 # A panel that has nothing to say of a run returns None.
@@ -25,9 +28,16 @@ PANELS: tuple[Callable[[Story], Panel | None], ...] = (
     classes_panel,
     labels_panel,
     regression_panel,
+    pixels_panel,
+    psnr_panel,
     mistakes_panel,
     errors_panel,
+    worst_masks_panel,
+    worst_restored_panel,
     examples_panel,
+    masks_panel,
+    restored_panel,
+    latent_panel,
     calibration_panel,
     network_panel,
     reproduce_panel,

@@ -2,7 +2,7 @@
 
 from olhar.report.parts import join, part
 from olhar.report.story import Panel, Story
-from olhar.report.words import percent, plural
+from olhar.report.words import compact, percent, plural
 
 MOST_CLASSES = 30
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -56,11 +56,13 @@ def class_table(story: Story):
     hidden = len(pairs) - MOST_CLASSES
     top, total = max(counts) or 1, sum(counts) or 1
     balanced = min(counts) > 0.95 * top
-    rows = [[name, (n / top, f"{n:,}"), percent(n / total)] for name, n in pairs]
+    pixels = story.task == "segment"
+    rows = [[name, (n / top, compact(n) if pixels else f"{n:,}"), percent(n / total)] for name, n in pairs]
     if hidden > 0:
         half = MOST_CLASSES // 2
         rows = [*rows[:half], [f"… {plural(hidden, 'class', 'classes')} between …", (0, ""), ""], *rows[-half:]]
-    table = part("table", [("Class", "text"), ("Training images", "bar"), ("Share", "number")], rows)
+    heads = [("Class", "text"), (f"Training {'pixels' if pixels else 'images'}", "bar"), ("Share", "number")]
+    table = part("table", heads, rows)
     if not balanced:
         return table
     mean = plural(round(total / len(counts)), "training image")

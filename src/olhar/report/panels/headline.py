@@ -1,11 +1,12 @@
 """What was trained on what, and how well it does."""
 
+import warnings
 from collections import Counter
 
 import numpy as np
 from markupsafe import Markup
 
-from olhar.inspection.confusion import average_precision
+from olhar.inspection.confusion import average_precision, intersection_over_union
 from olhar.inspection.intervals import bootstrap, wilson
 from olhar.report.panels.pictures import any_pictures, is_tiny
 from olhar.report.parts import part
@@ -14,6 +15,15 @@ from olhar.report.svg import picture, tag
 from olhar.report.words import compact, duration, metric_value, number, percent, plural
 
 MOSAIC = 18
+LEARNT = {  # to reconstruct, by what was done to the images
+    "none": "learned to say an image in few numbers,",
+    "noise": "learned to take noise away,",
+    "grey": "learned to colour,",
+    "holes": "learned to fill holes,",
+    "x2": "learned to enlarge images twice,",
+    "x4": "learned to enlarge images four times,",
+    "pairs": "learned to turn one picture into another,",
+}
 
 
 def headline_panel(story: Story) -> Panel:
@@ -42,6 +52,10 @@ def sentence(story: Story) -> str:
     where = str(story.get("data.path", "")).rstrip("/").rsplit("/", 1)[-1]
     if story.task == "regress":
         learnt = f"learned to read {story.get('data.target_name', 'a number')} off an image,"
+    elif story.task == "segment":
+        learnt = f"learned to give each pixel one of {plural(len(story.classes), 'class', 'classes')},"
+    elif story.task == "reconstruct":
+        learnt = LEARNT[story.get("task.settings.corruption", "none")]
     elif story.multilabel:
         learnt = f"learned to see which of {plural(len(story.classes), 'label')} fit an image,"
     else:
@@ -71,6 +85,18 @@ def interval_of(story: Story) -> tuple[float, float] | None:
     if story.regressed and story.watch == "mae":
         errors = np.abs(story.truth - story.predicted)
         return bootstrap(lambda draws: draws @ errors / n, n)
+    if story.segmented:
+        cells = story.confusions.reshape(n, -1)
+        k = len(story.classes)
+
+        def mean_overlap(draws: np.ndarray) -> np.ndarray:
+            with warnings.catch_warnings():  # a draw may lack a class
+                warnings.simplefilter("ignore", RuntimeWarning)
+                return np.nanmean(intersection_over_union((draws @ cells).reshape(-1, k, k)), axis=1)
+
+        return bootstrap(mean_overlap, n)
+    if story.reconstructed and story.watch == "psnr":
+        return bootstrap(lambda draws: draws @ story.column("psnr") / n, n)
     if story.labelled and story.watch == "mean_average_precision":
         truth, scores = story.truth, story.probabilities
 
@@ -89,6 +115,12 @@ def baseline(story: Story) -> tuple[float, str] | None:
         return times / len(story.predictions), f"Always answering “{common}”"
     if story.regressed:
         return float(np.abs(story.truth - np.median(story.truth)).mean()), "Always answering the median"
+    if story.segmented:
+        common = story.confusions.sum((0, 2)).argmax()
+        share = story.confusions.sum((0, 2))[common] / story.confusions.sum()
+        return float(share / len(story.classes)), f"Calling every pixel “{story.classes[common]}”"
+    if story.reconstructed and "psnr_before" in story.predictions[0]:
+        return float(story.column("psnr_before").mean()), "Leaving the images as they are"
     if story.labelled:
         return float(story.truth.mean()), "Ranking the images at random"
     return None

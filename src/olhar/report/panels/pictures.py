@@ -26,11 +26,14 @@ def at_random(story: Story, count: int) -> list[int]:
 
 
 def any_pictures(story: Story, count: int) -> list[str | None]:
-    return story.pictures(at_random(story, count))
+    """What shows best what a run is about: images, or where answers are pictures too the answers among them."""
+    chosen = at_random(story, count)
+    both = zip(story.pictures(chosen), story.pictures(chosen, "prediction"), strict=True)
+    return [said if said and i % 2 else image for i, (image, said) in enumerate(both)]
 
 
 def examples_panel(story: Story) -> Panel | None:
-    if not story.predictions:
+    if not (story.classified or story.labelled or story.regressed):
         return None
     reading = (
         f"Images of the {story.split_name} split drawn at random, neither the best nor the worst. The bar is the "

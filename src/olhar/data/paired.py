@@ -1,0 +1,144 @@
+"""Random changes of images together with what is as large as they are: masks, clean pictures.
+
+Shapes: N batch, C channels, P planes, H W the image that is kept, h w the canvas the model sees.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, cast
+
+import numpy as np
+import torch
+import torchvision.transforms.v2.functional as F
+from jaxtyping import UInt8
+from torch import Tensor
+
+from olhar.data.reading import GREY, Frame, pick, shrink
+from olhar.data.sample import IGNORE, Batch, Sample
+from olhar.data.transforms import Augment, Indices, uniform
+from olhar.ops import image as ops
+
+TOGETHER = ("image", "mask", "clean")  # the keys of a sample that are as large as its image
+
+
+class Window(NamedTuple):
+    """The part of an image that is shown, in its pixels; it may reach beyond the image."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Paired(Augment):
+    """A part of the image at another scale, mirrored, with other light and colour; masks follow exactly.
+
+    Args:
+        canvas: (h, w) of what the model sees.
+        detail: pixels of the image that is kept to one of the canvas, at the scale of evaluation.
+        zoom: least and largest scale a part is shown at, as multiples of that of evaluation.
+        recolour: change light and colour of the image: not where it is to be restored, for then they are the answer.
+    """
+
+    canvas: tuple[int, int]
+    detail: float = 1.0
+    # half of an image's side is the least that still shows where things are
+    zoom: tuple[float, float] = (0.8, 2.0)
+    stretch: float = 1.15  # most that a part is widened or narrowed
+    recolour: bool = True
+    name: ClassVar[str] = "paired"
+    per_image: ClassVar[bool] = True
+    colour: ClassVar[float] = 0.4  # brightness, contrast and saturation are multiplied by up to 1 ± this
+
+    def sample(self, sample: Sample, index: int, epoch: int) -> Sample:
+        u = uniform(self.seed, epoch, [index], 8)[0].tolist()
+        height, width = sample["image"].shape[1:]
+        window = self.window((height, width), u)
+        flipped = bool(self.flip and self.flipped([index], epoch)[0])
+        result: dict[str, Any] = dict(sample)
+        for key in TOGETHER:
+            if key in sample:
+                planes = sample[key] if key != "mask" else sample["mask"][None]
+                shown = show(planes, window, self.canvas, IGNORE if key == "mask" else GREY, nearest=key == "mask")
+                result[key] = (F.horizontal_flip(shown) if flipped else shown)[0 if key == "mask" else ...]
+        if self.recolour:
+            factors = (torch.tensor([1 + self.colour * (2 * v - 1)]) for v in u[5:8])
+            result["image"] = ops.recolour(result["image"][None], *factors)[0]
+        return cast(Sample, result)
+
+    def window(self, size: tuple[int, int], u: list[float]) -> Window:
+        """The part of an image of `size` (H, W) that five uniform numbers choose."""
+        height, width = size
+        low, high = self.zoom
+        zoom = math.exp(math.log(low) + u[0] * math.log(high / low))
+        stretch = math.exp(math.log(self.stretch) * (2 * u[1] - 1) / 2)
+        h, w = (side * self.detail / zoom for side in self.canvas)
+        h, w = h * stretch, w / stretch
+        return Window(u[2] * (height - h), u[3] * (width - w), h, w)
+
+    def describe(self) -> str:
+        mirrored = ", mirrored left-right" if self.flip else ""
+        coloured = f", with light and colour changed by up to {self.colour:.0%}" if self.recolour else ""
+        low, high = self.zoom
+        return f"Training shows a random part of each image at {low:g} to {high:g} times its scale{mirrored}{coloured}"
+
+
+def show(
+    planes: UInt8[Tensor, "P H W"], window: Window, canvas: tuple[int, int], fill: int, nearest: bool
+) -> UInt8[Tensor, "P h w"]:
+    """The window of an image on a canvas, `fill` where it reaches beyond the image."""
+    height, width = planes.shape[1:]
+    top, bottom = max(0, round(window.top)), min(height, max(round(window.top + window.height), round(window.top) + 1))
+    left, right = max(0, round(window.left)), min(width, max(round(window.left + window.width), round(window.left) + 1))
+    part = planes[:, top:bottom, left:right]
+    down, across = canvas[0] / window.height, canvas[1] / window.width
+    y0, y1 = (round((edge - window.top) * down) for edge in (top, bottom))
+    x0, x1 = (round((edge - window.left) * across) for edge in (left, right))
+    y0, x0 = min(max(y0, 0), canvas[0] - 1), min(max(x0, 0), canvas[1] - 1)
+    size = min(max(y1 - y0, 1), canvas[0] - y0), min(max(x1 - x0, 1), canvas[1] - x0)
+    shown = pick(part, size) if nearest else shrink(part, size)
+    if size == canvas:
+        return shown
+    laid = torch.full((*canvas, len(planes)), fill, dtype=torch.uint8).permute(2, 0, 1)
+    laid[:, y0 : y0 + size[0], x0 : x0 + size[1]] = shown
+    return laid
+
+
+@dataclass(frozen=True)
+class PairedSmall(Augment):
+    """The same for images up to 64 px: mirrored and moved by whole pixels, a batch at once."""
+
+    name: ClassVar[str] = "paired-small"
+    move: float = 1 / 16  # of the side: enough to be another image, and little is lost
+
+    def together(self, batch: Batch, index: Indices, epoch: int) -> Batch:
+        keys = [key for key in TOGETHER if key in batch]
+        parts = [batch[key] if key != "mask" else batch["mask"][:, None] for key in keys]
+        changed = self.batch(torch.cat(parts, 1) if len(parts) > 1 else parts[0], index, epoch)
+        for key, part in zip(keys, changed.split([part.shape[1] for part in parts], 1), strict=True):
+            batch[key] = part if key != "mask" else part[:, 0]
+        return batch
+
+    def batch(self, image: UInt8[Tensor, "N P H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N P H W"]:
+        reach = round(self.move * min(image.shape[2:]))
+        u = uniform(self.seed, epoch, index, 2)
+        down, right = np.floor((2 * reach + 1) * u).astype(np.int64).T - reach
+        moves = [torch.from_numpy(values).to(image.device) for values in (self.flipped(index, epoch), down, right)]
+        return ops.flip_shift(image, *moves)
+
+    def describe(self) -> str:
+        mirrored = "mirrored left-right and " if self.flip else ""
+        return f"Training images are {mirrored}moved by up to {self.move:.0%} of their side"
+
+
+def make_paired(name: str, frame: Frame, flip: bool, seed: int, restoring: bool) -> Augment:
+    """The preset `name` for what `frame` shows. What is to be restored keeps its scale and its colours."""
+    size = min(frame.canvas)
+    if name == "paired-small":
+        return PairedSmall(size, flip, seed)
+    if name == "none" and frame.canvas == frame.whole:
+        return Augment(size, flip, seed)
+    if restoring or name == "none":  # parts of the canvas' size have to be cut out all the same
+        return Paired(size, flip, seed, frame.canvas, frame.detail, zoom=(1.0, 1.0), stretch=1.0, recolour=False)
+    return Paired(size, flip, seed, frame.canvas, frame.detail)
