@@ -31,7 +31,10 @@ Every command: olhar --help
 """
 DATA = "a folder of images, a table, or the name of a set: digits, shapes, cifar10"
 SETS = (*EMBEDDED, *TORCHVISION)
-RECOGNITION = ("task", "format", "file_column", "label_column", "val_fraction", "test_fraction", "allow", "download")
+RECOGNITION = (
+    *("task", "format", "file_column", "label_column", "ignore"),
+    *("val_fraction", "test_fraction", "allow", "download"),
+)
 RUN = "a run folder, made by `olhar train`"
 
 

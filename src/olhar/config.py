@@ -30,6 +30,8 @@ class DataConfig:
     """The column of a table that names the image files. None: recognised."""
     label_column: str | None = None
     """The column of a table to learn. None: recognised."""
+    ignore: str | None = None
+    """Classes of masks that are not learnt, as those that nobody knows are not: their names, separated by commas."""
     val_fraction: float = 0.1
     """Share of train held out for validation, where the data have no validation split."""
     test_fraction: float = 0.0

@@ -30,8 +30,9 @@ SHORT = {
     "train.seed": "--seed",
     "data.download": "--download",
     "data.allow": "--allow",
+    "data.ignore": "--ignore",
 }
-"""Short names. With `--run` they are the twelve plain options of `olhar train`: a test keeps it at that."""
+"""Short names. With `--run` they are the thirteen plain options of `olhar train`: a test keeps it at that."""
 
 WORDS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False, "none": None}
 

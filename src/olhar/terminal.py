@@ -166,7 +166,7 @@ def show_check(found: Any, allow: Sequence[str], following: str, as_json: bool) 
     for note in collection.notes:
         say(note)
     print()
-    show_counts(collection)
+    show_counts(collection, report)
     (h, w), (h0, w0), (h1, w1) = report.sizes.median, report.sizes.smallest, report.sizes.largest
     span = f"{w} x {h} px" if (h0, w0) == (h1, w1) else f"{w0} x {h0} to {w1} x {h1} px, {w} x {h} in the middle"
     kinds = [(n, MODES.get(mode, mode)) for mode, n in report.modes.items()]
@@ -189,9 +189,12 @@ def say(text: str, style: str = "") -> None:
         print(text)
 
 
-def show_counts(collection: Any) -> None:
-    """Images a split, and where they have classes, a class."""
+def show_counts(collection: Any, report: Any) -> None:
+    """Images a split, and where they have classes, a class; of masks the share of each class in the pixels."""
     splits = [name for name in ("train", "val", "test") if collection.split(name)]
+    if collection.task == "segment":
+        show_pixels(collection, report, splits)
+        return
     counts = class_counts(collection, splits)
     rows: list[tuple[Any, ...]] = [("all images", *(len(collection.split(name)) for name in splits))]
     classes = list(counts.items())
@@ -207,8 +210,30 @@ def show_counts(collection: Any) -> None:
     show_table(["class" if counts else "", *splits], rows)
 
 
+def show_pixels(collection: Any, report: Any, splits: Sequence[str]) -> None:
+    """Images a split, and the share of each class in the pixels that somebody labelled; that of the ignored in all."""
+    rows: list[tuple[Any, ...]] = [("all images", *(f"{len(collection.split(name)):7,}" for name in splits))]
+    shares = [pixel_shares(report.pixels.get(name, ())) for name in splits]
+    for k, name in enumerate((*collection.class_names, "(ignored)")):
+        row = [f"{share[k]:7.2%}" if share else "" for share in shares]
+        if k < len(collection.class_names) or any(share and share[k] for share in shares):
+            rows.append((name, *row))
+    show_table(["share of pixels", *splits], rows)
+    read, all_masks = sum(report.masks_read.values()), sum(len(collection.split(name)) for name in splits)
+    if read < all_masks:
+        say(f"\nThe pixels of {read:,} of {all_masks:,} masks were read; `olhar check --full` reads all.")
+
+
+def pixel_shares(counts: Sequence[int]) -> list[float]:
+    """Of each class its share of the labelled pixels; last, the share of all pixels that are ignored."""
+    labelled, everything = sum(counts[:-1]), sum(counts)
+    return [n / max(labelled, 1) for n in counts[:-1]] + [n / max(everything, 1) for n in counts[-1:]]
+
+
 def class_counts(collection: Any, splits: Sequence[str]) -> dict[str, list[int]]:
-    """Images of each class in each split."""
+    """Images of each class in each split; of masks none, whose pixels have the classes."""
+    if collection.task == "segment":
+        return {}
     counts = {name: [0] * len(splits) for name in collection.class_names}
     for column, split in enumerate(splits):
         for record in collection.split(split):
@@ -222,6 +247,11 @@ def check_document(found: Any) -> dict[str, Any]:
     """What `olhar check --json` prints."""
     collection, report = found.collection, found.report
     splits = [name for name in ("train", "val", "test") if collection.split(name)]
+    pixels = {}
+    if collection.task == "segment":
+        names = (*collection.class_names, "(ignored)")
+        shown = {name: {split: n[k] for split, n in report.pixels.items()} for k, name in enumerate(names)}
+        pixels = {"masks_read": report.masks_read, "pixels": shown}
     return {
         "data": collection.root,
         "format": collection.format,
@@ -230,6 +260,7 @@ def check_document(found: Any) -> dict[str, Any]:
         "notes": list(collection.notes),
         "splits": {name: len(collection.split(name)) for name in splits},
         "classes": {name: dict(zip(splits, n, strict=True)) for name, n in class_counts(collection, splits).items()},
+        **pixels,
         "image_sizes": asdict(report.sizes),
         "findings": [asdict(finding) for finding in report.findings],
     }

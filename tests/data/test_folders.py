@@ -121,8 +121,8 @@ def test_a_link_to_a_folder_above_is_not_followed_for_ever(tmp_path: Path) -> No
 
 
 def test_folders_that_name_kinds_of_file_are_no_classes(tmp_path: Path) -> None:
-    make(tmp_path, "images/train/1.jpg", "images/val/2.jpg", "masks/train/1.jpg", "masks/val/2.jpg")
-    with pytest.raises(UserError, match=r"No labels were found .* 4 images \(JPEG\) under images/ and masks/"):
+    make(tmp_path, "images/train/1.jpg", "images/val/2.jpg", "frames/train/1.jpg", "frames/val/2.jpg")
+    with pytest.raises(UserError, match=r"No labels were found .* 4 images \(JPEG\) under frames/ and images/"):
         recognise(tmp_path)
 
 

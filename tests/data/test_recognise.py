@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from olhar.config import DataConfig
-from olhar.data.recognise import READERS, recognise
+from olhar.data.recognise import READERS, SERVES, recognise
 from olhar.errors import UserError
 
 
@@ -111,4 +111,4 @@ def test_unknown_tasks_and_formats_offer_the_nearest(tmp_path: Path) -> None:
         recognise(tmp_path, task="clasify")
     with pytest.raises(UserError, match="did you mean 'folders'"):
         recognise(tmp_path, config=DataConfig(format="folder"))
-    assert set(READERS) == {"folders", "table"}
+    assert set(READERS) == set(SERVES) == {"folders", "table", "masks", "coco", "pairs", "plain"}

@@ -122,6 +122,8 @@ def of_labels(collection: Collection, records: Sequence[Record]) -> Iterator[Fin
         yield from of_classes(collection, records)
     elif collection.task == "regress":
         yield from of_targets(collection.target_name, train)
+    elif len(train) < FEW_IMAGES:
+        yield few_images(train)
 
 
 def of_classes(collection: Collection, records: Sequence[Record]) -> Iterator[Finding]:
@@ -167,8 +169,13 @@ def of_targets(name: str, train: Sequence[Record]) -> Iterator[Finding]:
         what = f"'{name}' has one value only in the {count(len(train), 'image')} of train"
         yield finding("refused", "constant-target", what, "Add images with other values, or choose another column.")
     elif len(train) < FEW_IMAGES:
-        what = f"Fewer than {FEW_IMAGES} images to train on ({len(train)})"
-        yield finding("warning", "few-images", what, "Add images: so few seldom teach anything.")
+        yield few_images(train)
+
+
+def few_images(train: Sequence[Record]) -> Finding:
+    """Too few to learn from."""
+    what = f"Fewer than {FEW_IMAGES} images to train on ({len(train)})"
+    return finding("warning", "few-images", what, "Add images: so few seldom teach anything.")
 
 
 def verb(things: Any, one: str, several: str) -> str:

@@ -64,25 +64,28 @@ def _splits() -> list[Split]:
 
 
 def collection(config: DataConfig | None = None) -> Collection:
-    """The digits, to classify. Their splits never change, whatever the fractions in `config`.
+    """The digits, to classify or to reconstruct. Their splits never change, whatever the fractions in `config`.
 
     Raises UserError where `config` asks for another task.
     """
-    if config is not None and config.task not in (None, "classify"):
-        raise UserError(f"digits has classes, nothing to {config.task}: use --data.task classify, or shapes.")
+    task = (config.task if config else None) or "classify"
+    if task not in ("classify", "reconstruct"):
+        raise UserError(f"digits has classes, nothing to {task}: use --data.task classify, or shapes.")
     labels, splits = _arrays()[1].tolist(), _splits()
+    classify = task == "classify"
     records = [
-        Record(id=f"{split}/{label}/{row:04d}", image=Digit(row), split=split, label=label)
+        Record(id=f"{split}/{label}/{row:04d}", image=Digit(row), split=split, label=label if classify else None)
         for row, (label, split) in enumerate(zip(labels, splits, strict=True))
     ]
     origin = "fixed, stratified by class"
+    goal = "classification, 10 classes" if classify else "each to be reconstructed"
     return Collection(
         root="digits",
         format="embedded",
-        task="classify",
+        task=task,
         records=records,
-        explanation="The embedded set of 1,797 handwritten digits (UCI, 8x8 pixels, grey): classification, 10 classes; "
+        explanation=f"The embedded set of 1,797 handwritten digits (UCI, 8x8 pixels, grey): {goal}; "
         f"{splits.count('train'):,} train, {splits.count('val')} validation, {splits.count('test')} test, fixed.",
-        class_names=CLASS_NAMES,
+        class_names=CLASS_NAMES if classify else (),
         split_origin={"train": origin, "val": origin, "test": origin},
     )

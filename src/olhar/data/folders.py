@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from olhar.config import DataConfig
+from olhar.data import pairs
 from olhar.data.listing import Candidate, Listing, count, join, kinds, split_of
+from olhar.data.pairing import is_structure
 from olhar.data.sample import SPLITS, Collection, Record, Split
 from olhar.errors import UserError
-
-# Folders named after the kind of file they hold, not after what is in the picture.
-STRUCTURE = frozenset(
-    {"images", "image", "imgs", "img", "photos", "pictures", "jpegimages", "frames", "data", "masks", "mask", "labels"}
-    | {"annotations", "segmentation", "segmentationclass", "segmentationobject", "groundtruth", "ground_truth", "gt"}
-)
 
 Folders = tuple[str, ...]  # the names of the folders an image lies in, outermost first
 
@@ -49,7 +45,10 @@ class Layout:
 
 
 def probe(listing: Listing, config: DataConfig) -> list[Candidate]:
-    """Class folders, where most images lie in one of at least two folders that can be classes."""
+    """Class folders, where most images lie in one of at least two folders that can be classes, and those are not
+    named as what is given and what it is to become, with pictures of the same names."""
+    if config.task is None and config.format is None and any(found.certain for found in pairs.lay_out(listing.images)):
+        return []
     layout = lay_out(listing.images)
     if layout is None or len(layout.class_names) < 2:
         return []
@@ -76,7 +75,7 @@ def lay_out(images: Sequence[str]) -> Layout | None:
         examples.append(Labelled(name, split, "/".join(label)))
         split_folders[word] = split
     tops = {example.label.split("/")[0].lower() for example in examples}
-    if len(unlabelled) >= len(examples) or tops <= STRUCTURE or all(split_of(top) for top in tops):
+    if len(unlabelled) >= len(examples) or all(split_of(top) or is_structure(top) for top in tops):
         return None
     words = sorted((w for w in split_folders if w), key=lambda word: (SPLITS.index(split_folders[word]), word))
     return Layout(splits, tuple(examples), tuple(unlabelled), tuple(words), inside)

@@ -1,6 +1,7 @@
 """One walk over a folder, shared by every reader, and what a reader answers: a Candidate."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from olhar.data.sample import Collection, Split
 from olhar.errors import UserError
 
 TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl"})
+TEXT_EXTENSIONS = frozenset({".txt", ".json"})  # names of classes, lists of splits, COCO's annotations
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -20,14 +22,21 @@ SPLIT_WORDS: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+YEAR = re.compile(r"[-_]?(19|20)\d\d$")
 # left behind by operating systems: never data
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 FORMAT_NAMES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP"}
 
 
 def split_of(word: str) -> Split | None:
-    """The split that a folder's, a table's or a cell's word names, whatever its case."""
-    return SPLIT_WORDS.get(word.strip().lower())
+    """The split that a folder's, a table's or a cell's word names, whatever its case, be it with a year as in
+    train2017."""
+    return SPLIT_WORDS.get(YEAR.sub("", word.strip().lower()))
+
+
+def split_above(name: str) -> Split | None:
+    """The split that a folder above a file names, the outermost where several do."""
+    return next((split for folder in name.split("/")[:-1] if (split := split_of(folder))), None)
 
 
 def extension(name: str) -> str:
@@ -43,6 +52,7 @@ class Listing:
     root: Path
     images: tuple[str, ...]
     tables: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()  # counted in `others` too
     others: Counter[str] = field(default_factory=Counter)  # how many files of each other extension
 
 
@@ -81,6 +91,7 @@ def scan(root: Path) -> Listing:
     """
     images: list[str] = []
     tables: list[str] = []
+    texts: list[str] = []
     others: Counter[str] = Counter()
     for name in _walk(str(root), "", (os.path.realpath(root),)):
         ext = extension(name)
@@ -90,7 +101,9 @@ def scan(root: Path) -> Listing:
             tables.append(name)
         else:
             others[ext] += 1
-    return Listing(root, tuple(sorted(images)), tuple(sorted(tables)), others)
+            if ext in TEXT_EXTENSIONS:
+                texts.append(name)
+    return Listing(root, tuple(sorted(images)), tuple(sorted(tables)), tuple(sorted(texts)), others)
 
 
 def _walk(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from olhar.config import DataConfig
-from olhar.data import folders, table
+from olhar.data import coco, folders, mask_folders, pairs, plain, table
 from olhar.data.listing import TABLE_EXTENSIONS, Candidate, Listing, count, extension, join, kinds, scan
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.data.sample import Collection
@@ -19,12 +19,26 @@ from olhar.errors import UserError, nearest, nearest_path
 READERS: dict[str, Callable[[Listing, DataConfig], list[Candidate]]] = {
     "folders": folders.probe,
     "table": table.probe,
+    "masks": mask_folders.probe,
+    "coco": coco.probe,
+    "pairs": pairs.probe,
+    "plain": plain.probe,
+}
+TASKS = ("classify", "regress", "segment", "reconstruct")
+SERVES = {
+    "folders": ("classify", "regress"),
+    "table": ("classify", "regress"),
+    "masks": ("segment",),
+    "coco": ("segment",),
+    "pairs": ("reconstruct",),
+    "plain": ("reconstruct",),
 }
 LAYOUTS = (
-    "What is read: class folders (cat/1.jpg, or train/cat/1.jpg), and a table (CSV, TSV or JSON lines) with a column "
-    "of files and a column of classes or numbers."
+    "What is read: class folders (cat/1.jpg, or train/cat/1.jpg), a table (CSV, TSV or JSON lines) with a column of "
+    "files and a column of classes or numbers, images/ and masks/, COCO's JSON, and pairs in input/ and target/."
 )
-TASKS = ("classify", "regress")
+NEED_CLASSES = {"classify": "classification", "segment": "segmentation"}
+FOR_MASKS = "give images/ and masks/ with files of the same names, or COCO's JSON with outlines."
 
 
 def recognise(data: str | Path, task: str | None = None, config: DataConfig | None = None) -> Collection:
@@ -43,10 +57,17 @@ def recognise(data: str | Path, task: str | None = None, config: DataConfig | No
         raise UserError(f"There is no task '{config.task}': {nearest(str(config.task), TASKS)}")
     if config.format not in (None, *READERS):
         raise UserError(f"There is no format '{config.format}': {nearest(str(config.format), READERS)}")
+    if config.format and config.task and config.task not in SERVES[config.format]:
+        raise UserError(
+            f"--data.format {config.format} is not for --task {config.task}, but for {join(SERVES[config.format])}: "
+            "leave one of the two out."
+        )
     collection = complete(find(str(data), config), config)
-    if collection.task == "classify" and len(collection.class_names) < 2:
+    if config.ignore and collection.task != "segment":
+        raise UserError(f"--ignore {config.ignore} names a class of masks, and {data} is read to {collection.task}.")
+    if collection.task in NEED_CLASSES and len(collection.class_names) < 2:
         only = join([f"'{name}'" for name in collection.class_names]) or "none"
-        raise UserError(f"{data} holds one class only ({only}): classification needs at least two.")
+        raise UserError(f"{data} holds one class only ({only}): {NEED_CLASSES[collection.task]} needs at least two.")
     return replace(collection, explanation=collection.explanation.rstrip(".") + ".")
 
 
@@ -74,9 +95,11 @@ def find(data: str, config: DataConfig) -> Collection:
 
 
 def read_file(path: Path, config: DataConfig) -> Collection:
-    """A table. Raises UserError for any other file."""
+    """A table, or COCO's annotations. Raises UserError for any other file."""
     if extension(path.name) in TABLE_EXTENSIONS:
         return table.read_file(path, config)
+    if extension(path.name) == ".json":
+        return coco.read_file(path, config)
     archive = extension(path.name) in (".zip", ".tar", ".gz", ".tgz")
     cure = "Unpack it and give the folder." if archive else LAYOUTS
     raise UserError(f"{path} is neither a folder nor a table. {cure}")
@@ -85,11 +108,12 @@ def read_file(path: Path, config: DataConfig) -> Collection:
 def read_folder(path: Path, config: DataConfig) -> Collection:
     """The one way to read a folder. Raises UserError where there is none, or more than one."""
     listing = scan(path)
-    readers = [READERS[config.format]] if config.format else READERS.values()
-    candidates = [candidate for probe in readers for candidate in probe(listing, config)]
+    readers = [config.format] if config.format else [name for name in READERS if config.task in (None, *SERVES[name])]
+    candidates = [candidate for name in readers for candidate in READERS[name](listing, config)]
     if not candidates:
-        table.must_be_readable(listing)
-        raise UserError(no_labels(listing))
+        if config.task not in ("segment", "reconstruct"):
+            table.must_be_readable(listing)
+        raise UserError(no_labels(listing, config.task))
     if len(candidates) > 1:
         ways = "".join(f"\n  {c.what}: {c.sample}\n    to choose it: {c.choose}" for c in candidates)
         raise UserError(f"{path} can be read in {len(candidates)} ways; choose one:{ways}")
@@ -100,7 +124,7 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
     return collection
 
 
-def no_labels(listing: Listing) -> str:
+def no_labels(listing: Listing, task: str | None) -> str:
     """Why nothing to learn was found in a folder, and what would be read."""
     others = ", ".join(f"{n:,} {ext or 'without extension'}" for ext, n in listing.others.most_common(4))
     others = f" ({others})" if others else ""
@@ -108,15 +132,19 @@ def no_labels(listing: Listing) -> str:
         return f"{listing.root} is empty. {LAYOUTS}"
     if not listing.images:
         return f"{listing.root} holds no images{others}. {LAYOUTS}"
+    if task == "segment":
+        return (
+            f"No masks were found in {listing.root}, for none of its {count(len(listing.images), 'image')}: {FOR_MASKS}"
+        )
     layout = folders.lay_out(listing.images)
     if layout is not None:
-        only = layout.class_names[0]
-        return f"{listing.root} holds one class only ('{only}'): classification needs a folder for each of two or more."
+        only = f"{listing.root} holds one class only ('{layout.class_names[0]}')"
+        return f"{only}: classification needs a folder for each of two or more. {plain.CAN_DO}"
     tops = sorted({name.split("/")[0] + "/" for name in listing.images if "/" in name})
     where = f" under {join(tops[:4])}" if tops else ""
     besides = f", besides other files{others}" if others else ""
     found = f"{count(len(listing.images), 'image')} ({kinds(listing.images)}){where}{besides}"
-    return f"No labels were found in {listing.root}: it holds {found}. {LAYOUTS}"
+    return f"No labels were found in {listing.root}: it holds {found}. {LAYOUTS} {plain.CAN_DO}"
 
 
 def absent(data: str, path: Path) -> str:

@@ -121,6 +121,23 @@ def first_of(batch: Batch, n: int) -> Batch:
     return {key: value[:n] for key, value in batch.items()}  # type: ignore[return-value]
 
 
+Level = Literal["repaired", "warning", "refused"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor has to say about a collection.
+
+    `code` is what `--allow CODE` takes. `refused` stops a training run, the others do not.
+    """
+
+    level: Level
+    code: str
+    message: str  # one sentence: what, how many, the first files
+    cure: str  # one sentence: what to do
+    files: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Collection:
     """What a reader found: records with their splits, and in one sentence what it is and why we think so."""
@@ -136,6 +153,7 @@ class Collection:
     target_name: str = ""  # what is regressed: the column's name
     notes: tuple[str, ...] = ()  # further sentences worth saying
     split_origin: dict[str, str] = field(default_factory=dict)  # where each split comes from
+    findings: tuple[Finding, ...] = ()  # what the reader has to say to the doctor: files that belong to nothing
 
     def split(self, name: str) -> list[Record]:
         """The records of one split, in their stored order."""
@@ -161,20 +179,3 @@ def identity(source: Path | Source | None) -> str:
     stat = path.stat() if isinstance(path, Path) else None
     key = "" if isinstance(source, Path) else repr(source)
     return f"{key}{stat.st_size} {stat.st_mtime_ns}" if stat else key
-
-
-Level = Literal["repaired", "warning", "refused"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing the doctor has to say about a collection.
-
-    `code` is what `--allow CODE` takes. `refused` stops a training run, the others do not.
-    """
-
-    level: Level
-    code: str
-    message: str  # one sentence: what, how many, the first files
-    cure: str  # one sentence: what to do
-    files: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """`shapes`: scenes of coloured shapes as a collection, drawn when they are read; see `olhar.data.scenes`.
 
+Shapes: H W space.
+
 `shapes:n=20000,objects=3` changes the number of scenes and how many things they hold at most.
 """
 
@@ -7,8 +9,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
 from olhar.config import DataConfig
-from olhar.data.sample import Collection, Record, Split
+from olhar.data.mask_coding import ignored_classes
+from olhar.data.sample import IGNORE, Collection, Record, Split
 from olhar.data.scenes import SHAPES, Scene, scene
 from olhar.errors import UserError, nearest
 
@@ -21,6 +28,8 @@ LIMITS = {
     "seed": (0, 2**63 - 1),
     "holdout": (0, 1),
 }
+PARTS = ("background", *SHAPES)  # the classes of pixels
+TASKS = ("classify", "regress", "segment", "reconstruct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,18 @@ class Arguments:
     objects: int = 1  # things in a scene, at most
     seed: int = 0
     holdout: int = 0  # 1: some (color, shape) pairs are seen in the test only
+
+
+@dataclass(frozen=True, slots=True)
+class SceneMask:
+    """What each pixel of a scene shows: `classes` are those of the background and of each shape, or IGNORE."""
+
+    scene: Scene
+    classes: tuple[int, ...]
+
+    def render(self) -> UInt8[Tensor, "H W"]:
+        """The class of each pixel."""
+        return torch.tensor(self.classes, dtype=torch.uint8)[self.scene.sample(noise=0.0)["mask"]]
 
 
 def parse(text: str, default_size: int | None = None) -> Arguments:
@@ -69,7 +90,8 @@ def scenes(arguments: Arguments, split: Split) -> Iterator[Scene]:
 
 
 def collection(task: str | None = None, config: DataConfig | None = None, arguments: str = "") -> Collection:
-    """Scenes to classify (the shape of the main thing) or to regress (its size).
+    """Scenes to classify (the shape of the main thing), to regress (its size), to segment (the shape each pixel shows)
+    or to reconstruct.
 
     `task` is by default the one of `config`, else "classify"; `arguments` is the text after `shapes:`; scenes are
     drawn at `config.image_size` where the arguments give no size.
@@ -77,9 +99,12 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
     Raises UserError for another task and for wrong arguments.
     """
     task = task or (config.task if config else None) or "classify"
-    if task not in ("classify", "regress"):
-        raise UserError(f"shapes cannot be used to {task}: {nearest(task, ['classify', 'regress'])}")
+    if task not in TASKS:
+        raise UserError(f"shapes cannot be used to {task}: {nearest(task, TASKS)}")
     chosen = parse(arguments, config.image_size if config else None)
+    gone = ignored_classes(PARTS, config.ignore if config else None) if task == "segment" else set()
+    kept = [k for k in range(len(PARTS)) if k not in gone]
+    classes = tuple(kept.index(k) if k in kept else IGNORE for k in range(len(PARTS)))
     records = [
         Record(
             id=f"{split}/{drawn.index - FIRST_INDEX[split]:06d}",
@@ -87,16 +112,19 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
             split=split,
             label=drawn.label if task == "classify" else None,
             target=drawn.target if task == "regress" else None,
+            mask=SceneMask(drawn, classes) if task == "segment" else None,
         )
         for split in FIRST_INDEX
         for drawn in scenes(chosen, split)
     ]
     things = "one thing each" if chosen.objects == 1 else f"1 to {chosen.objects} things each"
-    goal = (
-        f"classification of the {'' if chosen.objects == 1 else 'largest '}shape, {len(SHAPES)} classes"
-        if task == "classify"
-        else "regression of the largest shape's diameter, in percent of the image's side"
-    )
+    largest = "" if chosen.objects == 1 else "largest "
+    goal = {
+        "classify": f"classification of the {largest}shape, {len(SHAPES)} classes",
+        "regress": "regression of the largest shape's diameter, in percent of the image's side",
+        "segment": f"segmentation, {len(kept)} classes: the background and each shape",
+        "reconstruct": "each to be reconstructed",
+    }[task]
     notes = ("The test shows pairs of colour and shape that training never does.",) if chosen.holdout else ()
     return Collection(
         root=f"shapes:{arguments}" if arguments else "shapes",
@@ -105,7 +133,7 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
         records=records,
         explanation=f"The embedded world of coloured shapes, {chosen.n:,} scenes of {chosen.size}x{chosen.size} pixels "
         f"with {things}, seed {chosen.seed}: {goal}; 80% train, 10% validation, 10% test, fixed.",
-        class_names=SHAPES if task == "classify" else (),
+        class_names={"classify": SHAPES, "segment": tuple(PARTS[k] for k in kept)}.get(task, ()),
         target_name="size" if task == "regress" else "",
         notes=notes,
         split_origin=dict.fromkeys(FIRST_INDEX, "drawn, a range of indices for each split"),

@@ -17,6 +17,7 @@ SEED = 0  # of every split made here: it is stored in the run with the split its
 QUANTILES = 10  # strata of a number: deciles, coarse enough that 100 images still fill them
 # A class with fewer examples gives none away: a quarter of what there is to learn from is too much.
 FEWEST_TO_SHARE = 4
+STRATIFIED = ("classify", "regress")  # images with one answer each; the others are spread by chance alone
 
 
 def complete(collection: Collection, config: DataConfig) -> Collection:
@@ -37,8 +38,9 @@ def complete(collection: Collection, config: DataConfig) -> Collection:
         num_train = sum(record.split == "train" for record in records)
         records = hold_out(records, fraction, split)
         share = f"{sum(record.split == split for record in records) / num_train:.0%} of train"
-        origin[split] = f"{share}, stratified, seed {SEED}"
-        said.append(f"no {word} split: {share} held out, stratified, seed {SEED}, stored in the run")
+        how = "stratified" if collection.task in STRATIFIED else "chosen by a hash of their names"
+        origin[split] = f"{share}, {how}, seed {SEED}"
+        said.append(f"no {word} split: {share} held out, {how}, seed {SEED}, stored in the run")
     explanation = "; ".join([collection.explanation, *said])
     return replace(collection, records=records, split_origin=origin, explanation=explanation)
 
