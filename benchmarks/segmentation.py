@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from olhar.models.dense import Dense
 from torch import Tensor
 
 import olhar
@@ -31,6 +30,7 @@ from olhar.data.recognise import recognise
 from olhar.data.sample import IGNORE, Batch, Record
 from olhar.metrics import segmentation_scores
 from olhar.models import decoder, encoder
+from olhar.models.dense import Dense
 from olhar.tasks.segment import Segment
 from ourloop import OurLoop, in_turns
 
