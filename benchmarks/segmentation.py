@@ -2,15 +2,21 @@
 
     python benchmarks/segmentation.py accuracy path/to/camvid [--budget 10min]
     python benchmarks/segmentation.py speed [--height 192 --width 256 --batch 16]
+    python benchmarks/segmentation.py large RUN path/to/image.jpg [--width 4000 --height 3000]
 
 The peer needs `pip install segmentation-models-pytorch`. Both sides see images of 240x180 and start from random
 weights. The peer trains for the same time on images that are already decoded, resized and mirrored at random, by AdamW
 with a cosine over the time, at each of two learning rates; the better counts. Both are asked about the 480x360 test
 images and scored here, by the same code, on the masks as they are.
+
+`large` enlarges an image and asks a trained run about it with the plain command: seconds, and the most memory held.
 """
 
 import argparse
 import math
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 import olhar
@@ -185,6 +192,17 @@ def speed(args: argparse.Namespace) -> None:
         in_turns({"olhar": predict, "smp": predict_peer}, args.batch, args.seconds)
 
 
+def large(args: argparse.Namespace) -> None:
+    """The plain command on one large image."""
+    with tempfile.TemporaryDirectory() as folder:
+        big = Path(folder) / "big.jpg"
+        Image.open(args.image).convert("RGB").resize((args.width, args.height), Image.Resampling.BICUBIC).save(big)
+        start = time.monotonic()
+        subprocess.run([sys.executable, "-m", "olhar", "predict", args.run, str(big), "--out", args.out], check=True)
+        took, held = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        print(f"{args.width} x {args.height}: {took:.1f} s, {held / 2**20:.2f} GB at most; the mask is in {args.out}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(required=True)
@@ -199,6 +217,13 @@ def main() -> None:
     two.add_argument("--batch", type=int, default=BATCH)
     two.add_argument("--seconds", type=float, default=60)
     two.set_defaults(act=speed)
+    three = verbs.add_parser("large")
+    three.add_argument("run")
+    three.add_argument("image")
+    three.add_argument("--width", type=int, default=4000)
+    three.add_argument("--height", type=int, default=3000)
+    three.add_argument("--out", default="large-mask")
+    three.set_defaults(act=large)
     args = parser.parse_args()
     show_machine()
     args.act(args)

@@ -80,10 +80,10 @@ def train(
 
     folder = RunFolder(shared(str(RunFolder.create(run, str(data)).path) if rank == 0 else "", world))
     machine = describe_machine(device) | {"processes": world}
-    facts = describe(str(data), collection, examined, chosen, channels, machine)
-    feeder = build.Feeder.from_facts(facts, chosen.config, rank, world)
     deadline = started + budget if budget else None
     try:
+        facts = describe(str(data), collection, examined, chosen, channels, machine)
+        feeder = build.Feeder.from_facts(facts, chosen.config, rank, world)
         fit = Fit(folder, facts, collection, chosen.config, feeder, device, voice, deadline=deadline)
         if rank == 0:
             folder.config = fit.config

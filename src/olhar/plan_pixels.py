@@ -6,7 +6,7 @@ Sizes are of the images as they are on disk.
 import math
 
 from olhar.config import Config
-from olhar.data.corrupt import DETAIL
+from olhar.data.corrupt import DETAIL, parse_noise
 from olhar.data.transforms import SMALL
 from olhar.plan import Facts, Plan, Recipe, settle_recipe
 
@@ -21,6 +21,7 @@ TUNE = Recipe("adamw", 3e-4, 0.05, 1.0, "gentle on weights that already know som
 
 def resolve_pixels(config: Config, facts: Facts) -> Plan:
     """Every setting of a run that segments or reconstructs."""
+    parse_noise(config.data.noise)  # whose mistakes are told before anything begins
     plan = Plan(config)
     settle_network(plan, facts)
     settle_view(plan, facts)

@@ -101,7 +101,8 @@ def predict_pixels(
             try:
                 image, alpha = coming.result()
                 with torch.inference_mode(), run.computing():
-                    values = view.settled(task.prepare(image, alpha), answer)
+                    planes = task.prepare(image, alpha)
+                    values = task.complete(view.settled(planes, answer), planes)
                 yield paths[name], task.prediction(name, values)
             except UserError as error:
                 unreadable[name] = str(error).replace(str(paths[name]), name)

@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from olhar.data.corrupt import HOLE, Grey, Holes, Noise, Shrink, make_corrupt, parse_noise, planes_of
+from olhar.data.corrupt import (
+    HOLE,
+    Grey,
+    Holes,
+    Noise,
+    Shrink,
+    greyed,
+    make_corrupt,
+    parse_noise,
+    planes_of,
+    with_known,
+)
 from olhar.data.sample import Batch
 from olhar.errors import UserError
 from olhar.ops.image import GREY
@@ -86,6 +97,18 @@ def test_a_new_image_is_prepared_as_in_training():
     assert (planes[:3, :10] == HOLE).all()
     with pytest.raises(UserError, match="nothing of it is transparent"):
         planes_of(image, None, "holes")
+
+
+def test_what_is_known_is_kept():
+    image, made = images(2)["image"]
+    alpha = torch.full((1, 64, 64), 255, dtype=torch.uint8)
+    alpha[:, :10] = 0
+    filled = with_known(made, planes_of(image, alpha, "holes"), "holes")
+    assert torch.equal(filled[:, :10], made[:, :10])
+    assert torch.equal(filled[:, 10:], image[:, 10:])
+    coloured = with_known(made, planes_of(image, None, "grey"), "grey")
+    assert (greyed(coloured[None])[0].int() - greyed(image[None])[0].int()).abs().max() <= 1
+    assert with_known(made, image, "noise") is made
 
 
 def test_levels_of_noise_are_numbers_and_ranges():

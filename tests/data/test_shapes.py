@@ -13,7 +13,7 @@ import torch
 from olhar.config import DataConfig
 from olhar.data import shapes
 from olhar.data.drawing import OUTLINES
-from olhar.data.sample import SPLITS, Source
+from olhar.data.sample import IGNORE, SPLITS, Source
 from olhar.data.scenes import COLOR_NAMES, COLORS, LARGEST, SHAPES, SMALLEST, Scene, held_out, scene
 from olhar.errors import UserError
 
@@ -298,6 +298,20 @@ def test_held_out_pairs_are_in_the_test_only():
     new = {(record.image.things[0].shape, record.image.things[0].color) for record in data.split("test")}
     assert len(new) == 8
     assert data.notes
+
+
+def test_collection_to_segment():
+    data = shapes.collection("segment", DataConfig(image_size=48), "n=80,objects=3")
+    assert data.class_names == ("background", *SHAPES)
+    for record in data.records[:5]:
+        assert torch.equal(record.mask.render().long(), record.image.sample()["mask"])
+        assert record.mask.render().dtype == torch.uint8
+        assert (record.label, record.target) == (None, None)
+    ignored = shapes.collection("segment", DataConfig(image_size=48, ignore="circle"), "n=80,objects=3")
+    assert ignored.class_names == ("background", *(name for name in SHAPES if name != "circle"))
+    first, less = data.records[0], ignored.records[0]
+    assert SHAPES[first.image.things[0].shape] == "circle"
+    assert torch.equal(less.mask.render() == IGNORE, first.mask.render() == 1)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ FORMS = tuple(
         r"(?P<name>.*\D.*?)\s*[\s:,;=]\s*(?P<value>\d{1,3})",
     )
 )
+HEADING = re.compile(r"name|class|label|colou?r|index|value|\brgb?\b|\bid\b", re.IGNORECASE)
 HEX = re.compile(r"#?([0-9a-f]{6})", re.IGNORECASE)
 
 NAME_KEYS = ("name", "class", "class_name", "label", "label_name", "category", "title", "readable")
@@ -106,7 +107,7 @@ def of_lines(lines: Sequence[str]) -> list[Entry]:
     """A class a line. A form is taken only where every line has it: a name may begin or end with a number."""
     for form in FORMS:
         fits = [form.fullmatch(line) for line in lines]
-        if lines[1:] and fits[0] is None and all(fits[1:]):  # a line of headings
+        if fits[1:] and fits[0] is None and HEADING.search(lines[0]):
             fits = fits[1:]
         if fits and all(fits):
             groups = [match.groupdict() for match in fits if match]

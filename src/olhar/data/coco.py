@@ -138,6 +138,7 @@ class Found:
     """What the files hold, as it is collected."""
 
     images: list[tuple[str, Split | None, CocoMask]] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)  # files that are not there
     boxed: list[str] = field(default_factory=list)  # images with objects that have no outline
     objects: int = 0
@@ -211,6 +212,9 @@ def collect(file: CocoFile, listing: Listing, classes: dict[int, int], found: Fo
         if name is None:
             found.missing.append(str(image["file_name"]))
             continue
+        if name in found.names:
+            raise UserError(f"{file.name} lists {name}, which was listed before: keep every image once, in one split.")
+        found.names.add(name)
         objects = sorted(file.annotations.get(image["id"], []), key=drawing_order)
         outlines = tuple(outline for one in objects if (outline := outline_of(one, classes)))
         if len(outlines) < len(objects):

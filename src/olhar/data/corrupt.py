@@ -184,3 +184,14 @@ def planes_of(image: UInt8[Tensor, "C H W"], alpha: UInt8[Tensor, "1 H W"] | Non
         hole = alpha < 128
         return torch.cat([image.masked_fill(hole, HOLE), hole.to(torch.uint8) * 255])
     return image
+
+
+def with_known(values: UInt8[Tensor, "C H W"], planes: UInt8[Tensor, "P H W"], name: str) -> UInt8[Tensor, "C H W"]:
+    """A restored image with what `planes`, made by `planes_of`, says of it: outside of holes the image as it was, and
+    of an image without colour how bright each pixel is. Both are sharper than what a model saw at its own scale."""
+    if name == "holes":
+        return torch.where(planes[-1:] > 0, values, planes[:-1])
+    if name == "grey" and len(values) == 3:
+        wrong = planes.float() - greyed(values[None])[0].float()
+        return (values.float() + wrong).round_().clamp_(0, 255).to(torch.uint8)
+    return values

@@ -26,7 +26,7 @@ def without_partner(
 def of_lists(absent: Sequence[str], twice: Sequence[str], files: str) -> Iterator[Finding]:
     """Names in lists of splits that fit no image, and those that stand in two."""
     if absent:
-        what = f"{files} {verb(absent, 'names an image that is', f'name {len(absent):,} images that are')} not there"
+        what = f"{count(len(absent), 'image')} named in {files} {verb(absent, 'is', 'are')} not there"
         yield finding(
             "refused", "missing-files", what, "Correct the lists; otherwise those lines are left out.", absent
         )

@@ -21,6 +21,7 @@ from olhar.errors import UserError
 
 READ = 256  # masks whose pixels a quick look reads, spread over the set: a second or two
 HUGE = 0.95  # share of the pixels: whoever answers this class everywhere seems nearly right
+ENOUGH = 100  # masks that must have been read to say that a class is nowhere, where not all were
 SHOWN = 6  # values that a message names
 
 
@@ -231,10 +232,14 @@ def of_shares(collection: Collection, looks: Looks) -> Iterator[Finding]:
             what = f"{counts[largest] / total:.1%} of the pixels in {among} are '{names[largest]}'"
             cure = "Weigh rare classes up with --objective.class-weights balanced, and judge by the IoU of each class."
             yield finding("warning", "huge-class", what, cure)
-        if missing := [f"'{name}'" for name, n in zip(names, counts, strict=False) if not n]:
+        missing = [f"'{name}'" for name, n in zip(names, counts, strict=False) if not n]
+        whole = masks[split] == len(collection.split(split))
+        if missing and (whole or masks[split] >= ENOUGH):
             what = f"No pixel of {count(len(missing), 'class', 'classes')} in {among}"
             cure = "Add masks that show them, or take them off the list of classes."
-            if split != "train":
+            if not whole:
+                cure = "Look at all masks with `olhar check --full` before you take them off the list of classes."
+            elif split != "train":
                 cure = "Add some, else these classes are not measured."
             yield finding("warning", "missing-class", what, cure, missing)
 

@@ -22,6 +22,8 @@ SAMPLED = {True: 48, False: 200}  # masks that are looked at, with and without a
 PIXELS = 32_000_000  # and no more pixels than can be decoded in a moment
 FEWEST = 8  # however large they are
 FEW = 6  # values that are said one by one
+STRAY = 0.01  # share of coloured pixels among numbers that is a mistake in one mask, and not how all are written
+COVERED = 0.8  # share of the pixels whose colours a list must name to be the list of these masks
 SMOOTH = 0.9  # of the pixels black or white: the grey ones between them are the edges of a mask that was resized
 # Names of what nobody labelled. Background is no such name: it is a class like the others.
 VOID = frozenset(
@@ -130,7 +132,7 @@ def decide(seen: Seen, lists: Sequence[ClassList], stems: Sequence[str], folder:
     """
     in_colours = [found for found in lists if found.has_colours]
     coloured = next((found for found in in_colours if seen.jpeg or covers(found, seen.colours)), None)
-    in_colour = (coloured is not None and is_in_colour(seen)) or differs_by_palette(seen) or mostly_in_colour(seen)
+    in_colour = (coloured is not None and is_in_colour(seen)) or differs_by_palette(seen) or has_colours(seen)
     if not in_colour:
         found = of_numbers(seen, lists, stems, folder)
     elif coloured is not None:
@@ -147,9 +149,9 @@ def decide(seen: Seen, lists: Sequence[ClassList], stems: Sequence[str], folder:
     return without(found, ignore)
 
 
-def mostly_in_colour(seen: Seen) -> bool:
-    """Most pixels of most masks are stored as colours that are not grey."""
-    return sum(n for value, n in seen.numbers.items() if value >= COLOUR) > 0.01 * seen.numbers.total()
+def has_colours(seen: Seen) -> bool:
+    """More than a few pixels are stored as colours that are not grey."""
+    return sum(n for value, n in seen.numbers.items() if value >= COLOUR) > STRAY * seen.numbers.total()
 
 
 def differs_by_palette(seen: Seen) -> bool:
@@ -163,9 +165,9 @@ def is_in_colour(seen: Seen) -> bool:
 
 
 def covers(found: ClassList, colours: Counter[int]) -> bool:
-    """Whether nearly all pixels have a colour of the list."""
+    """Whether most pixels have a colour of the list; the doctor names those that have none."""
     known = {pack(entry.colour) for entry in found.entries if entry.colour}
-    return sum(n for colour, n in colours.items() if colour in known) > 0.9 * colours.total()
+    return sum(n for colour, n in colours.items() if colour in known) > COVERED * colours.total()
 
 
 def pack(colour: Colour) -> int:

@@ -1,9 +1,12 @@
 """Images and masks: for each image a picture of its size whose values are the classes of the pixels.
 
-images/train/1.jpg  masks/train/1.png       train/1.png  trainannot/1.png  (CamVid)
-JPEGImages/1.jpg    SegmentationClass/1.png, splits in ImageSets/Segmentation/ (Pascal VOC)
-images/1.jpg        annotations/trimaps/1.png, splits in annotations/*.txt (Oxford-IIIT Pet)
-1.jpg               1_mask.png
+    images/train/1.jpg  masks/train/1.png
+    train/1.png         trainannot/1.png          CamVid
+    JPEGImages/1.jpg    SegmentationClass/1.png   Pascal VOC, splits in ImageSets/Segmentation/
+    images/1.jpg        annotations/trimaps/1.png Oxford-IIIT Pet, splits in annotations/*.txt
+    1.jpg               1_mask.png
+
+What belongs together is told by names alone (olhar.data.pairing); what the values mean, by a look at some masks.
 """
 
 from collections import Counter
@@ -14,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from olhar.config import DataConfig
 from olhar.data import leftovers
-from olhar.data.listing import Candidate, Listing, count, join, kinds
+from olhar.data.header import FORMATS
+from olhar.data.listing import Candidate, Listing, count, extension, join, kinds
 from olhar.data.pairing import ENDINGS, IMAGES, INSTANCES, MASKS, Matched, Part, cuts, match, named, part, words_of
 from olhar.data.sample import SPLITS, Collection, Finding, Record, Split
 from olhar.data.split_lists import SplitLists, read_lists
@@ -26,8 +30,7 @@ if TYPE_CHECKING:
 PEEKED = 3  # masks of which most must look like masks
 FLAT = 0.7  # share of pixels equal to their right neighbour: of photographs hardly half are, even of smooth ones
 FEW_VALUES = 64  # in one mask; drawings of more colours than that are told by their flatness
-# A folder in which fewer masks than this find an image holds something else.
-MATCHED_SHARE = 0.5
+MATCHED_SHARE = 0.5  # of the masks in a folder that must find an image: with fewer it holds something else
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def probe(listing: Listing, config: DataConfig) -> list[Candidate]:
     for layout in layouts:
         first, second = layout.found.pairs[0]
         what = f"images and masks ({count(len(layout.found.pairs), 'pair')})"
-        choose = "--task segment" if len(layouts) == 1 else f"move the other masks out of {listing.root}"
+        choose = "--data.format masks" if len(layouts) == 1 else f"move the other masks out of {listing.root}"
         sample = f"{second.name} says what is where in {first.name}"
         candidates.append(Candidate("masks", what, sample, choose, partial(read, listing, layout, config)))
     return candidates
@@ -72,19 +75,28 @@ def lay_out(images: Sequence[str]) -> list[Layout]:
 
 
 def beside(parts: Sequence[Part]) -> list[Layout]:
-    """Masks in the folders of their images, told by a word before or after the image's name."""
+    """Masks in the folders of their images: told by a word before or after the image's name, or of the same name and
+    not JPEG where the image is."""
     stems = {(p.split, p.rest, p.kind, p.stem) for p in parts}
+    jpegs = {(p.split, p.rest, p.kind, p.stem) for p in parts if is_jpeg(p)}
 
     def is_mask(p: Part) -> bool:
+        if not is_jpeg(p) and (p.split, p.rest, p.kind, p.stem) in jpegs:
+            return True
         return any(
             {*map(str.lower, words_of(affix))} & ENDINGS and (p.split, p.rest, p.kind, core) in stems
             for core, affix in cuts(p.stem)
             if core != p.stem
         )
 
-    masks = [p for p in parts if is_mask(p)]
-    found = match([p for p in parts if p not in {*masks}], masks)
+    told = {p: is_mask(p) for p in parts}
+    found = match([p for p in parts if not told[p]], [p for p in parts if told[p]])
     return [Layout(found, "", "")] if found.pairs else []
+
+
+def is_jpeg(p: Part) -> bool:
+    """Whether a file's name says that it is compressed with a loss."""
+    return extension(p.name) in FORMATS["JPEG"].extensions
 
 
 def in_folder(name: str, words: frozenset[str]) -> bool:
@@ -142,9 +154,8 @@ def read(listing: Listing, layout: Layout, config: DataConfig) -> Collection:
     origin = origins(layout, split_lists, {r.split for r in records})
     notes, findings = left_over(layout, splits, split_lists)
     if decision.named.startswith("as in"):
-        notes.append(
-            f"The names of the images are those of {decision.named[6:]}; a classes.txt names the classes otherwise."
-        )
+        known = decision.named.removeprefix("as in ")
+        notes.append(f"The images are named as those of {known}; a classes.txt would name the classes otherwise.")
     if decision.binary:
         findings.append(leftovers.black_and_white(decision.class_names))
     return Collection(

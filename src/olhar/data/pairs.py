@@ -1,6 +1,9 @@
 """Pairs of pictures: one as it is given, and what it is to become.
 
-input/1.png  target/1.png     also with train/, val/, test/ above or below, and with names such as 1_noisy.png
+    input/1.png  target/1.png     also with train/, val/, test/ above or below
+    lr/1x2.png   hr/1.png         and with something before or after the names
+
+What it is to become may be larger, by a whole number.
 """
 
 from collections.abc import Sequence

@@ -70,7 +70,9 @@ def recognise(data: str | Path, task: str | None = None, config: DataConfig | No
         )
     collection = complete(find(str(data), config), config)
     if config.ignore and collection.task != "segment":
-        raise UserError(f"--ignore {config.ignore} names a class of masks, and {data} is read to {collection.task}.")
+        raise UserError(
+            f"--ignore {config.ignore} names a class of masks, and there are none: {data} is read to {collection.task}."
+        )
     if collection.task in NEED_CLASSES and len(collection.class_names) < 2:
         only = join([f"'{name}'" for name in collection.class_names]) or "none"
         raise UserError(f"{data} holds one class only ({only}): {NEED_CLASSES[collection.task]} needs at least two.")

@@ -49,7 +49,9 @@ DECODERS: dict[str, Callable[..., Decoder]] = {"pyramid": Pyramid, "unet": UNetD
 # Image to latent to image.
 AUTOENCODERS: dict[str, Callable[..., Autoencoder | VAE]] = {
     "autoencoder": partial(Autoencoder, **autoencoders.SIZES["autoencoder"]),
+    "autoencoder-large": partial(Autoencoder, **autoencoders.SIZES["autoencoder-large"]),
     "vae": partial(VAE, **vae.SIZES["vae"]),
+    "vae-large": partial(VAE, **vae.SIZES["vae-large"]),
 }
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from olhar import metrics
-from olhar.data.corrupt import planes_of
+from olhar.data.corrupt import planes_of, with_known
 from olhar.data.sample import Batch
 from olhar.layers.scale import RunningScale
 from olhar.models.autoencoder import Autoencoder
@@ -130,8 +130,11 @@ class Reconstruct(PixelTask[Restored]):
 
     def prepare(
         self, image: UInt8[Tensor, "C H W"], alpha: UInt8[Tensor, "1 H W"] | None = None
-    ) -> UInt8[Tensor, "P H W"]:
+    ) -> UInt8[Tensor, "P h w"]:
         return planes_of(image, alpha, self.corruption)
+
+    def complete(self, values: UInt8[Tensor, "C H W"], planes: UInt8[Tensor, "P H W"]) -> UInt8[Tensor, "C H W"]:
+        return with_known(values, planes, self.corruption)
 
     def batch_of(self, planes: UInt8[Tensor, "N P H W"]) -> Batch:
         channels = self.mean.shape[1]

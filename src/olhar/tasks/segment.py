@@ -96,6 +96,11 @@ class Segment(PixelTask[Categorical]):
     def values(self, output: Categorical) -> Float[Tensor, "N K H W"]:
         return output.probabilities
 
+    def decode(self, output: Categorical, batch: Batch) -> list[Prediction]:
+        # softmax keeps the order of the scores: without it the answer comes in a fifth of the time
+        masks = output.mode().to(torch.uint8).cpu()
+        return [self.prediction(id, mask[None]) for id, mask in zip(batch["id"], masks, strict=True)]
+
     def settle(self, answer: Float[Tensor, "N K H W"]) -> UInt8[Tensor, "N 1 H W"]:
         return answer.argmax(1, keepdim=True).to(torch.uint8)
 

@@ -115,10 +115,14 @@ class PixelTask(Task[Output]):
 
     def prepare(
         self, image: UInt8[Tensor, "C H W"], alpha: UInt8[Tensor, "1 H W"] | None = None
-    ) -> UInt8[Tensor, "P H W"]:
+    ) -> UInt8[Tensor, "P h w"]:
         """A new image as the planes that are asked about, as large as the answer is to be. `alpha` is 0 where the file
         is transparent."""
         return image
+
+    def complete(self, values: UInt8[Tensor, "Q H W"], planes: UInt8[Tensor, "P H W"]) -> UInt8[Tensor, "Q H W"]:
+        """The settled answer with what is known of it anyway, at the image's own size."""
+        return values
 
     def batch_of(self, planes: UInt8[Tensor, "N P H W"]) -> Batch:
         """Planes of `prepare`, or tiles of them, as a batch."""
