@@ -10,6 +10,7 @@ classes, D answers of one class over all images.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +47,22 @@ class Truth:
     boxes: Float[np.ndarray, "m 4"]
     labels: Int[np.ndarray, " m"]
     ignored: Bool[np.ndarray, " m"]
+
+
+def as_plain(boxes: Answers | Truth) -> dict[str, Any]:
+    """As lists, to be written to a file; coordinates to a hundredth of a pixel."""
+    values = {"boxes": [[round(v, 2) for v in box] for box in boxes.boxes.tolist()], "labels": boxes.labels.tolist()}
+    if isinstance(boxes, Truth):
+        return values | {"ignored": boxes.ignored.tolist()}
+    return values | {"scores": [round(score, 5) for score in boxes.scores.tolist()]}
+
+
+def from_plain(values: dict[str, Any]) -> Answers | Truth:
+    """The inverse of `as_plain`, as far as it keeps them."""
+    boxes, labels = np.array(values["boxes"], float).reshape(-1, 4), np.array(values["labels"], int)
+    if "ignored" in values:
+        return Truth(boxes, labels, np.array(values["ignored"], bool))
+    return Answers(boxes, np.array(values["scores"], float), labels)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from olhar.fit import make_accelerator
 from olhar.folder import RunFolder
 from olhar.predict import predict_files
 from olhar.tasks import PixelTask, Prediction
+from olhar.tasks.detect import Detect
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.task import Pictures
 from olhar.tiles import View
@@ -152,7 +153,7 @@ class Run:
         batch = self.feeder.read(record)
         if batch is None:
             return None
-        if not isinstance(self.task, PixelTask):
+        if not isinstance(self.task, PixelTask | Detect):
             return {"image": batch["image"][0]}
         with torch.inference_mode(), self.computing():
             here = to_device(batch, self.device)
@@ -173,6 +174,7 @@ def align_classes(collection: Collection, names: Sequence[str]) -> list[Record]:
             r,
             label=None if r.label is None else to[r.label],
             labels=None if r.labels is None else tuple(sorted(to[k] for k in r.labels)),
+            box_labels=None if r.box_labels is None else tuple(to[k] for k in r.box_labels),
         )
         for r in collection.records
     ]

@@ -71,6 +71,7 @@ class Sample(TypedDict, total=False):
     boxes: Tensor  # float [n, 4], x0 y0 x1 y1 in pixels
     box_labels: Tensor  # int64 [n]
     box_ignored: Tensor  # bool [n], objects that need be neither found nor missed
+    size: Tensor  # int64 [2], height and width of the image as it came, where boxes are asked for in its pixels
     text: str
     clean: Tensor  # uint8 [C, H, W], what `image` was before it was corrupted
 
@@ -87,6 +88,7 @@ class Batch(TypedDict, total=False):
     boxes: list[Tensor]  # N tensors of float [n, 4]
     box_labels: list[Tensor]  # N tensors of int64 [n]
     box_ignored: list[Tensor]  # N tensors of bool [n]
+    size: Tensor  # int64 [N, 2], height and width of each image as it came
     tokens: Tensor  # int64 [N, L]
     text: list[str]
     clean: Tensor  # uint8 [N, C, H, W]

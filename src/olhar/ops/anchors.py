@@ -8,7 +8,7 @@ Shapes: L levels, k anchors a position, H W positions of a level, A = Σ H W k a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float
@@ -104,3 +104,14 @@ class Grid:
             return torch.stack([centre - half[..., axis], centre + half[..., axis]], -1)
 
         return reach(level.width, 0), reach(level.height, 1)
+
+
+@lru_cache(maxsize=64)
+def grid_over(
+    size: tuple[int, int],
+    strides: tuple[int, ...],
+    sizes: tuple[tuple[float, ...], ...],
+    proportions: tuple[float, ...],
+) -> Grid:
+    """The grid over an image of `size` whose level i has every proportion in each of sizes[i]; made once."""
+    return Grid.over(size, strides, [shapes(own, proportions) for own in sizes])

@@ -1,6 +1,7 @@
 """What can be learnt. A new task is one file here and one line below."""
 
 from olhar.tasks.classify import Classify
+from olhar.tasks.detect import Detect
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.regress import Regress
 from olhar.tasks.segment import Segment
@@ -11,6 +12,7 @@ TASKS: dict[str, type[Task]] = {
     "regress": Regress,
     "segment": Segment,
     "reconstruct": Reconstruct,
+    "detect": Detect,
 }
 
 __all__ = ["TASKS", "PixelTask", "Prediction", "Task"]
