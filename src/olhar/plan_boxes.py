@@ -24,9 +24,7 @@ def resolve_boxes(config: Config, facts: Facts) -> Plan:
     """Every setting of a run that detects."""
     check_given(config.model.detector_args)
     if config.data.mix != "none":
-        raise UserError(
-            f"--data.mix {config.data.mix} is for labels of whole images: leave it out."
-        )
+        raise UserError(f"--data.mix {config.data.mix} is for labels of whole images: leave it out.")
     if config.model.weights:
         raise UserError("Detection is trained from random weights: leave --weights out.")
     plan, shorter = Plan(config), min(facts.height, facts.width)

@@ -24,11 +24,14 @@ from olhar.data.loader import Loader
 from olhar.data.sample import Record, to_device
 from olhar.errors import UserError, nearest_path
 from olhar.tasks.classify import ClassPrediction
+from olhar.tasks.detect import BoxPrediction
 from olhar.tasks.segment import MaskPrediction
 from olhar.tasks.task import PixelTask, Prediction, Task
 from olhar.tiles import View
 
 STDIN = "-"
+BOX_COLUMNS = ("file", "class", "score", "x0", "y0", "x1", "y1")
+MOST_COUNTS = 12  # classes of objects that are counted side by side: a screen has no room for more
 MOST_AREAS = 5  # classes of a mask that a line names, unless --top says how many
 
 
@@ -163,11 +166,35 @@ def from_stdin(content: bytes, folder: Path) -> list[Path]:
 
 
 def document(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
-    """A prediction as JSON holds it: probabilities by class, likeliest first, the first k of them."""
+    """A prediction as JSON holds it: probabilities by class, likeliest first, the first k of them; boxes one by one."""
+    if isinstance(prediction, BoxPrediction):
+        return {"file": prediction.id, "objects": objects(prediction, k)}
     values = {"file": prediction.id} | {key: value for key, value in prediction.row().items() if key != "id"}
     if isinstance(prediction, ClassPrediction):
         values["probabilities"] = dict(prediction.top(k or len(prediction.class_names)))
     return values
+
+
+def objects(prediction: BoxPrediction, k: int | None = None) -> list[dict[str, Any]]:
+    """The objects of an image, the surest first, the first k of them: class, score, box in its pixels."""
+    row = prediction.row()
+    every = zip(row["labels"], row["scores"], row["boxes"], strict=True)
+    return [{"class": name, "score": score, "box": box} for name, score, box in islice(every, k)]
+
+
+def csv_rows(prediction: Prediction) -> list[dict[str, Any]]:
+    """The lines of a table for one image: for boxes one an object."""
+    if isinstance(prediction, BoxPrediction):
+        found = ((one, dict(zip(("x0", "y0", "x1", "y1"), one["box"], strict=True))) for one in objects(prediction))
+        return [{"file": prediction.id, "class": one["class"], "score": one["score"]} | box for one, box in found]
+    row = table_row(prediction)
+    if isinstance(prediction, MaskPrediction):
+        areas = prediction.areas()
+        row = {"file": prediction.id} | {name: areas.get(name, 0.0) for name in prediction.class_names}
+    if isinstance(prediction, ClassPrediction):
+        names = (f"p({name})" for name in prediction.class_names)
+        row |= zip(names, prediction.probabilities, strict=True)
+    return [{key: ";".join(value) if isinstance(value, list) else value for key, value in row.items()}]
 
 
 def table_row(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
@@ -175,6 +202,9 @@ def table_row(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
     if k is not None and isinstance(prediction, ClassPrediction):
         ranked = prediction.top(k)
         return {"file": prediction.id} | {str(i): f"{label} {p:.1%}" for i, (label, p) in enumerate(ranked, 1)}
+    if isinstance(prediction, BoxPrediction):
+        counts = prediction.counts()
+        return {"file": prediction.id} | {name: counts.get(name, 0) for name in prediction.class_names[:MOST_COUNTS]}
     values = {key: value for key, value in prediction.row().items() if key not in ("id", "probabilities")}
     if isinstance(prediction, MaskPrediction):
         shown = list(prediction.areas().items())[: k or MOST_AREAS]
@@ -183,7 +213,8 @@ def table_row(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
 
 
 def write_csv(answers: Iterable[tuple[Path, Prediction]], path: Path) -> Iterator[tuple[Path, Prediction]]:
-    """Pass `answers` on, and write each to the table `path`: the answer, then the probability of every class.
+    """Pass `answers` on, and write each to the table `path`: the answer, then the probability of every class; of boxes
+    one line an object.
 
     Raises UserError where `path` cannot be written.
     """
@@ -194,16 +225,9 @@ def write_csv(answers: Iterable[tuple[Path, Prediction]], path: Path) -> Iterato
     with file:
         writer = None
         for image, prediction in answers:
-            row = table_row(prediction)
-            if isinstance(prediction, MaskPrediction):
-                areas = prediction.areas()
-                row = {"file": prediction.id} | {name: areas.get(name, 0.0) for name in prediction.class_names}
-            if isinstance(prediction, ClassPrediction):
-                names = (f"p({name})" for name in prediction.class_names)
-                row |= zip(names, prediction.probabilities, strict=True)
-            row = {key: ";".join(value) if isinstance(value, list) else value for key, value in row.items()}
+            rows = csv_rows(prediction)
             if writer is None:
-                writer = csv.DictWriter(file, list(row))
+                writer = csv.DictWriter(file, BOX_COLUMNS if isinstance(prediction, BoxPrediction) else list(rows[0]))
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerows(rows)
             yield image, prediction
