@@ -139,8 +139,9 @@ def accuracy(args: argparse.Namespace) -> None:
     names, train, test = collection.class_names, collection.split("train"), collection.split("test")
     print(f"{len(train)} training images, {len(test)} of test, {len(names)} classes, {args.budget} each", flush=True)
     seconds = parse_duration(args.budget)
-    print("olhar       ", score(ours(args.data, test, len(names), args.budget), names), flush=True)
-    for lr in args.rates:
+    if "olhar" in args.sides:
+        print("olhar       ", score(ours(args.data, test, len(names), args.budget), names), flush=True)
+    for lr in args.rates if "peer" in args.sides else ():
         print(f"peer {lr:7g}", score(peer(train, test, len(names), lr, seconds), names), flush=True)
 
 
@@ -210,6 +211,7 @@ def main() -> None:
     one.add_argument("data")
     one.add_argument("--budget", default="10min")
     one.add_argument("--rates", type=float, nargs="+", default=RATES)
+    one.add_argument("--sides", nargs="+", choices=("olhar", "peer"), default=("olhar", "peer"))
     one.set_defaults(act=accuracy)
     two = verbs.add_parser("speed")
     two.add_argument("--height", type=int, default=192)

@@ -15,8 +15,8 @@ from olhar.models import AUTOENCODERS, MODELS
 from olhar.objectives.bernoulli import Bernoulli
 from olhar.objectives.categorical import Categorical
 from olhar.objectives.gaussian import Gaussian
+from olhar.objectives.restored import Restored
 from olhar.tasks import TASKS, Task
-from olhar.tasks.reconstruct import Restored
 from olhar.train.checkpoint import save_tensors
 
 N, K, SIZE = 6, 3, 16

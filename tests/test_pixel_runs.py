@@ -94,6 +94,20 @@ def test_evaluating_the_same_data_gives_the_same_figures(segmented: Path, street
     assert again["miou"] == pytest.approx(result["miou"], abs=1e-6)
 
 
+def test_classes_are_told_by_their_names_and_not_by_their_numbers(segmented: Path, streets: Path, tmp_path: Path):
+    """The same masks with the numbers swapped and the list of names too: the figures stay."""
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (tmp_path / "swapped" / kind / split).mkdir(parents=True)
+            for path in (streets / kind / split).iterdir():
+                pixels = np.asarray(Image.open(path))
+                pixels = pixels if kind == "images" else np.where(pixels == 255, pixels, 1 - pixels)
+                Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "swapped" / kind / split / path.name)
+    (tmp_path / "swapped" / "classes.txt").write_text("road\nsky\n")
+    run = olhar.load(segmented)
+    assert run.evaluate(tmp_path / "swapped")["miou"] == pytest.approx(run.evaluate(streets)["miou"], abs=1e-6)
+
+
 @pytest.mark.parametrize("task", ["segment", "reconstruct"])
 def test_masks_and_corruptions_resume_to_the_same_bits(task: str, streets: Path, tmp_path: Path):
     """In a program of its own: the checks of types in this one draw random numbers."""

@@ -18,8 +18,8 @@ from olhar import anchoring
 from olhar.config import Config
 from olhar.data.cache import make_cache
 from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
+from olhar.data.frequency import class_counts, class_weights, pixel_weights
 from olhar.data.loader import Loader
-from olhar.data.masks import pixel_counts
 from olhar.data.paired import make_paired
 from olhar.data.palette import palette
 from olhar.data.reading import Frame, Preprocess, Truth
@@ -40,7 +40,6 @@ EVERYWHERE = frozenset(name for name, task in TASKS.items() if issubclass(task, 
 PLACES = EVERYWHERE | {"detect"}  # tasks about places in an image, which see it in a frame
 TRUTHS: dict[str, Truth] = {"segment": "mask", "detect": "boxes"}
 MOST_DETAIL = 1.5  # of an image kept for training to what is shown: enlarged more, parts would only be blurred less
-BETA = 0.99  # of the effective number of pixels: a class of a tenth of them weighs half of what a rare one does
 STATISTICS_IMAGES = 512  # enough that the mean moves by less than 1% of a deviation
 
 
@@ -102,14 +101,14 @@ def task_settings(
             "class_names": list(collection.class_names),
             "multilabel": collection.multilabel,
             "label_smoothing": 0.0 if collection.multilabel else config.objective.label_smoothing or 0.0,
-            "class_weights": class_weights(collection) if config.objective.class_weights != "none" else None,
+            "class_weights": None if config.objective.class_weights in ("auto", "none") else class_weights(collection),
         }
     if collection.task == "segment":
         names, weights = collection.class_names, config.objective.class_weights
         return pixels | {
             "class_names": list(names),
             "palette": [list(colour) for colour in collection.palette or palette(names)],
-            "class_weights": None if weights == "none" else pixel_weights(class_counts(collection, "train"), weights),
+            "class_weights": pixel_weights(class_counts(collection, "train"), weights),
             "dice": config.objective.dice,
         }
     if collection.task == "detect":
@@ -130,48 +129,6 @@ def task_settings(
         "target_std": float(targets.std(correction=0).clamp_min(1e-12)),
         "variance": config.objective.variance,
     }
-
-
-def class_weights(collection: Collection) -> list[float]:
-    """Inverse frequencies, scaled so that their mean over the training images is 1.
-
-    For several labels an image: how much an occurrence weighs, the absences over the occurrences of its label.
-    """
-    counts = class_counts(collection, "train")
-    n, k = len(collection.split("train")), len(counts)
-    if collection.multilabel:
-        return [(n - c) / c if c else 1.0 for c in counts]
-    return [n / (k * c) if c else 0.0 for c in counts]
-
-
-def pixel_weights(counts: Sequence[int], how: str) -> list[float]:
-    """A weight a class by how many of the training pixels it has, scaled so that their mean over the pixels is 1.
-
-    "balanced": inverse frequencies, bounded so that a class of a few pixels does not drown the rest. "effective":
-    inverse effective numbers, (1 - β) / (1 - βⁿ) with n in thousandths of the pixels (Cui et al. 2019, arXiv
-    1901.05555).
-    """
-    total = sum(counts)
-    shares = [count / total for count in counts]
-    if how == "balanced":
-        raw = [1 / max(share, 1e-3) for share in shares]
-    else:
-        raw = [(1 - BETA) / (1 - BETA ** (1 + 1000 * share)) for share in shares]
-    mean = sum(share * weight for share, weight in zip(shares, raw, strict=True))
-    return [weight / mean for weight in raw]
-
-
-def class_counts(collection: Collection, split: str) -> list[int]:
-    """Images of each class in a split; for several labels, images that have each label; for masks, pixels; for boxes,
-    objects."""
-    if collection.task == "segment":
-        return pixel_counts(collection.split(split), len(collection.class_names))
-    counts = [0] * len(collection.class_names)
-    for record in collection.split(split):
-        for k in record.box_labels or record.labels or (record.label,):
-            if k is not None:
-                counts[k] += 1
-    return counts
 
 
 @dataclass(frozen=True)
@@ -375,7 +332,6 @@ def add_anchors(facts: dict[str, Any], collection: Collection, config: Config) -
 def start_from(task: Task, config: Config) -> str:
     """Load `config.model.weights` into the model; returns the sentence that says what was loaded."""
     assert config.model.weights is not None
-    assert isinstance(task.model, Classifier)
     return load_weights(task.model, config.model.weights, download=config.data.download).sentence
 
 

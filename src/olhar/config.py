@@ -82,8 +82,8 @@ class ObjectiveConfig:
 
     label_smoothing: float | None = None
     """ε of Eq 1.18's soft targets: the true class gets 1 - ε + ε/K."""
-    class_weights: Literal["none", "balanced", "effective"] = "none"
-    """Weigh rare classes up: in inverse proportion to their frequency; effective is milder."""
+    class_weights: Literal["auto", "none", "balanced", "effective"] = "auto"
+    """Weigh rare classes up: in inverse proportion to their frequency; effective is milder. auto: only pixels."""
     dice: float = 0.0
     """To segment: how much of the Dice loss, which is no likelihood, is added."""
     likelihood: Literal["gaussian", "laplace"] = "gaussian"

@@ -117,3 +117,14 @@ def ssim(image: Shaped[Tensor, "N C H W"], clean: Shaped[Tensor, "N C H W"]) -> 
     )
     assert isinstance(value, Tensor)
     return value.view(len(image))
+
+
+def likeness(
+    made: Shaped[Tensor, "N C H W"], clean: Shaped[Tensor, "N C H W"], before: Shaped[Tensor, "N C H W"] | None
+) -> list[dict[str, float]]:
+    """PSNR and SSIM of each image, and the PSNR of what it was made from."""
+    columns = {"psnr": psnr(made, clean), "ssim": ssim(made, clean)}
+    if before is not None:
+        columns["psnr_before"] = psnr(before, clean)
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [{name: round(value, 4) for name, value in zip(columns, row, strict=True)} for row in rows]

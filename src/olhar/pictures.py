@@ -19,9 +19,9 @@ from olhar.data.palette import palette
 from olhar.data.sample import Colour
 from olhar.errors import UserError
 from olhar.ops.image import overlay
+from olhar.tasks.box_task import BoxPrediction
 from olhar.tasks.classify import ClassPrediction
-from olhar.tasks.detect import BoxPrediction
-from olhar.tasks.reconstruct import ImagePrediction
+from olhar.tasks.pixel_task import ImagePrediction
 from olhar.tasks.segment import MaskPrediction
 from olhar.tasks.task import Prediction
 

@@ -12,10 +12,15 @@ from olhar.plan import Facts, Plan, Recipe, settle_recipe
 
 ON_CPU, ON_GPU = 192, 384  # px, shorter side: what trains in minutes on two cores, or on a GPU
 LONGEST = 1024  # px of an image that clean parts are cut from: beyond it there is more noise than detail
-PART = 128  # px: the side of the parts that restoring learns from; what noise or blur is like needs no more
+PART = 96  # px: the side of the parts that restoring learns from; what noise or blur is like needs no more
 LEAST_SCALE = 0.25  # shrunk further, what is a few pixels wide is gone: larger images are learnt part by part
 
+# in 150 s of CamVid a mean IoU of 36.4 % where AdamW came to 34.2 (one run each)
+SEGMENT = Recipe("muon", 0.05, 5e-4, 0.0, "learns most in few passes")
+# on emoji and CamVid, batches of 8 and 16 came further in three minutes than larger ones
+RESTORE = Recipe("adamw", 5.6e-3, 0.01, 1.0, "steady from random weights")
 ADAM = Recipe("adamw", 2e-3, 0.05, 1.0, "steady from random weights")
+SGD = Recipe("sgd", 0.08, 5e-4, 0.0, "batch-normalised networks generalise well with it")
 TUNE = Recipe("adamw", 3e-4, 0.05, 1.0, "gentle on weights that already know something")
 
 
@@ -30,7 +35,13 @@ def resolve_pixels(config: Config, facts: Facts) -> Plan:
     why = "the mask" if facts.task == "segment" else "what is to be restored"
     plan.settle("data.augment", "paired-small" if small else "paired", f"image and {why} change together")
     plan.settle("data.flip", not facts.upright, "mirror images mean the same")
-    settle_recipe(plan, facts, TUNE if facts.pretrained else ADAM, batch_of(side), side)
+    if facts.task == "segment":
+        plan.settle("objective.class_weights", "effective", "rare classes fill few pixels, but count as others do")
+    usual = (SEGMENT, ADAM, SGD) if facts.task == "segment" else (RESTORE, SEGMENT, SGD)
+    recipes = (TUNE, *usual) if facts.pretrained else usual
+    asked = plan.config.optim.name
+    recipe = next(recipe for recipe in recipes if asked in ("auto", recipe.optimizer))
+    settle_recipe(plan, facts, recipe, batch_of(facts.task, side), side)
     if plan.config.train.budget is None:
         seen = 100_000 if side <= SMALL else 20_000
         passes = min(max(math.ceil(seen / facts.n_train), 10), 120)
@@ -38,8 +49,10 @@ def resolve_pixels(config: Config, facts: Facts) -> Plan:
     return plan
 
 
-def batch_of(side: int) -> int:
-    """Images a step: fewer where each is larger."""
+def batch_of(task: str, side: int) -> int:
+    """Images a step: fewer where each is larger, and where every pixel is a target that differs from image to image."""
+    if task == "reconstruct":
+        return 16 if side <= SMALL else 8
     return 64 if side <= SMALL else 16
 
 

@@ -23,10 +23,11 @@ from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.loader import Loader
 from olhar.data.sample import Record, to_device
 from olhar.errors import UserError, nearest_path
+from olhar.tasks.box_task import BoxPrediction
 from olhar.tasks.classify import ClassPrediction
-from olhar.tasks.detect import BoxPrediction
+from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.segment import MaskPrediction
-from olhar.tasks.task import PixelTask, Prediction, Task
+from olhar.tasks.task import Prediction, Task
 from olhar.tiles import View
 
 STDIN = "-"

@@ -15,6 +15,7 @@ import torch
 
 from olhar import build
 from olhar.data.loader import Loader
+from olhar.data.masks import Relabelled
 from olhar.data.reading import Frame
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection, Record, to_device
@@ -175,6 +176,7 @@ def align_classes(collection: Collection, names: Sequence[str]) -> list[Record]:
             label=None if r.label is None else to[r.label],
             labels=None if r.labels is None else tuple(sorted(to[k] for k in r.labels)),
             box_labels=None if r.box_labels is None else tuple(to[k] for k in r.box_labels),
+            mask=None if r.mask is None else Relabelled(r.mask, tuple(to)),
         )
         for r in collection.records
     ]

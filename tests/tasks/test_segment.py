@@ -10,7 +10,8 @@ from olhar.data.sample import IGNORE, Batch
 from olhar.metrics import SegmentationScores, results
 from olhar.objectives.overlap import dice_loss
 from olhar.ops.image import GREY, overlay
-from olhar.tasks.segment import MaskPrediction, Segment, shares
+from olhar.ops.masks import shares
+from olhar.tasks.segment import MaskPrediction, Segment
 
 NAMES = ["sky", "tree", "road"]
 

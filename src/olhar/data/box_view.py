@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from olhar.data.sample import Batch, Sample
-from olhar.ops.boxes import area
+from olhar.ops.boxes import area, clip
 
 # An object of which less than this share is still shown is no longer asked for: what is left may be anything.
 VISIBLE = 0.3
@@ -57,6 +57,11 @@ def back(boxes: Float[Tensor, "n 4"], placed: Placed) -> Float[Tensor, "n 4"]:
     scale = boxes.new_tensor([across, down, across, down])
     start = boxes.new_tensor([placed.left, placed.top] * 2)
     return (boxes - boxes.new_tensor([placed.x, placed.y] * 2)) / scale + start
+
+
+def in_image(boxes: Float[Tensor, "n 4"], placed: Placed) -> Float[Tensor, "n 4"]:
+    """From the canvas to the image, what lies inside it."""
+    return clip(back(boxes, placed), (placed.bottom, placed.right))
 
 
 def views(batch: Batch) -> list[Placed]:

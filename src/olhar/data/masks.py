@@ -70,6 +70,26 @@ class MaskFile:
         return torch.from_numpy(self.pixels())
 
 
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """A mask with other numbers for its classes: class k becomes `to[k]`."""
+
+    mask: Source
+    to: tuple[int, ...]
+
+    def pixels(self) -> UInt8[np.ndarray, "H W"]:
+        """The class of each pixel."""
+        table = np.full(256, IGNORE, np.uint8)
+        table[: len(self.to)] = self.to
+        return table[class_pixels(self.mask)]
+
+    def render(self) -> Tensor:
+        """The same as a tensor, uint8 [H, W]."""
+        import torch
+
+        return torch.from_numpy(self.pixels())
+
+
 def read_values(path: Path, colours: bool) -> tuple[Integer[np.ndarray, "H W"], bool]:
     """The values of a mask as they are stored, and whether compression may have changed them (JPEG).
 

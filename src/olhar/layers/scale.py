@@ -1,6 +1,6 @@
 """The deviation of what a model cannot explain, followed while it learns.
 
-Shapes: N batch.
+Shapes: any.
 """
 
 from jaxtyping import Float
@@ -23,7 +23,7 @@ class RunningScale(nn.Module):
         self.momentum, self.least = momentum, least
         self.register_buffer("log_scale", zeros(()))
 
-    def forward(self, error: Float[Tensor, "N ..."]) -> Float[Tensor, ""]:
+    def forward(self, error: Float[Tensor, "*any"]) -> Float[Tensor, ""]:
         """The scale to use with these errors."""
         if self.training:
             now = error.detach().float().mean().clamp_min(self.least).log()

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from olhar.errors import UserError
-from olhar.models.classifier import Classifier
 
 # Not weights of the model: batch norm's count of batches, absent from old files and used by nothing here, and
 # the pixels' mean and deviation in a run of this library, where every run measures its own.
@@ -63,7 +62,7 @@ def _listed(names: tuple[str, ...] | list[str], shown: int = 4) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def load_weights(model: Classifier, path: str | Path, download: bool = False) -> LoadReport:
+def load_weights(model: nn.Module, path: str | Path, download: bool = False) -> LoadReport:
     """Copy into `model` every tensor of the file that fits, and report the rest.
 
     A head of another number of outputs stays new, and a first convolution of three channels is summed over them

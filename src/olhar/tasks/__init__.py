@@ -2,10 +2,11 @@
 
 from olhar.tasks.classify import Classify
 from olhar.tasks.detect import Detect
+from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.regress import Regress
 from olhar.tasks.segment import Segment
-from olhar.tasks.task import PixelTask, Prediction, Task
+from olhar.tasks.task import Prediction, Task
 
 TASKS: dict[str, type[Task]] = {
     "classify": Classify,

@@ -19,7 +19,7 @@ from olhar import metrics
 from olhar.data.sample import Batch
 from olhar.objectives.bernoulli import Bernoulli
 from olhar.objectives.categorical import Categorical
-from olhar.tasks.task import Prediction, Task
+from olhar.tasks.task import Prediction, Task, pixel_settings
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,7 @@ class Classify(Task[Categorical | Bernoulli]):
 
     def settings(self) -> dict[str, Any]:
         weights = self.class_weights
-        return {
-            "mean": self.mean.flatten().tolist(),
-            "std": self.std.flatten().tolist(),
+        return pixel_settings(self) | {
             "class_names": list(self.class_names),
             "multilabel": self.multilabel,
             "label_smoothing": self.label_smoothing,

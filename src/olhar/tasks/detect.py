@@ -5,9 +5,7 @@ Boxes are in pixels of the canvas here, in those of the image as it came in ever
 Shapes: N batch, A anchors, c classes, n boxes of one image.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -15,40 +13,20 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import Metric
 
-from olhar.data.box_view import back, views
 from olhar.data.palette import palette
 from olhar.data.sample import Batch
-from olhar.metrics_detection import Answers, BoxPrecision, Truth, as_plain
+from olhar.metrics_detection import BoxPrecision, as_plain
 from olhar.models.detector import Detector
 from olhar.objectives.detection import Balance, BoxLoss, Detection
 from olhar.ops.anchors import Grid, grid_over
 from olhar.ops.answers import Kept, select
 from olhar.ops.matching import Objects, Targets, assign, targets
-from olhar.ops.outline import outlined
+from olhar.tasks.box_task import answers, drawn, predictions, truths
 from olhar.tasks.task import Pictures, Prediction, Task, pixel_settings
 
 # IoU from which on an anchor answers for an object (the notes' t_IoU), and from which on it is not asked.
 POSITIVE, NEGATIVE = 0.5, 0.4
 FAINTEST, MOST = 0.01, 300  # answers that count for precision and recall: from which score on, how many an image
-
-
-@dataclass(frozen=True)
-class BoxPrediction(Prediction):
-    """The objects of one image, the surest first. `boxes` are x0 y0 x1 y1 in its own pixels."""
-
-    boxes: Float[Tensor, "n 4"]
-    scores: tuple[float, ...]
-    labels: tuple[str, ...]
-    class_names: tuple[str, ...]
-
-    def counts(self) -> dict[str, int]:
-        """How many of each class there are, of those that are there, most first."""
-        return dict(Counter(self.labels).most_common())
-
-    def row(self) -> dict[str, Any]:
-        boxes = [[round(v, 1) for v in box] for box in self.boxes.tolist()]
-        scores = [round(score, 4) for score in self.scores]
-        return {"id": self.id, "labels": list(self.labels), "scores": scores, "boxes": boxes}
 
 
 class Detect(Task[Detection]):
@@ -116,47 +94,24 @@ class Detect(Task[Detection]):
         return [select(boxes, scores, least, self.overlap, MOST) for boxes, scores in pairs]
 
     def decode(self, output: Detection, batch: Batch) -> list[Prediction]:
-        predictions: list[Prediction] = []
-        for id, kept, at in zip(batch["id"], self.found(output, self.threshold), views(batch), strict=True):
-            labels = tuple(self.class_names[k] for k in kept.labels.tolist())
-            scores = tuple(kept.scores.tolist())
-            predictions.append(BoxPrediction(id, back(kept.boxes, at), scores, labels, self.class_names))
-        return predictions
-
-    def truths(self, batch: Batch) -> list[Truth]:
-        """The objects of each image in its own pixels."""
-        keys = ("boxes", "box_labels", "box_ignored")
-        rows = zip(*([value.cpu() for value in batch[key]] for key in keys), views(batch), strict=True)
-        return [Truth(back(b, at).numpy(), labels.numpy(), ignored.numpy()) for b, labels, ignored, at in rows]
-
-    def answers(self, output: Detection, batch: Batch) -> list[Answers]:
-        """All that counts for precision and recall, in the image's own pixels."""
-        found = zip(self.found(output, FAINTEST), views(batch), strict=True)
-        return [Answers(back(k.boxes, at).numpy(), k.scores.numpy(), k.labels.numpy()) for k, at in found]
+        return predictions(self.found(output, self.threshold), batch, self.class_names)
 
     def describe_truth(self, batch: Batch) -> list[Any]:
-        return [as_plain(truth) for truth in self.truths(batch)]
+        return [as_plain(truth) for truth in truths(batch)]
 
     def details(self, output: Detection, batch: Batch) -> list[dict[str, Any]]:
         """Of each image all answers, also those below the threshold, and its height and width."""
-        rows = zip(self.answers(output, batch), batch["size"].tolist(), strict=True)
-        return [{"answers": as_plain(answers), "size": size} for answers, size in rows]
+        rows = zip(answers(self.found(output, FAINTEST), batch), batch["size"].tolist(), strict=True)
+        return [{"answers": as_plain(some), "size": size} for some, size in rows]
 
     def draw(self, output: Detection, batch: Batch) -> list[Pictures]:
-        colours, strips = palette(self.class_names), []
-        for i, (image, kept) in enumerate(zip(batch["image"].cpu(), self.found(output, self.threshold), strict=True)):
-            said = outlined(image, kept.boxes, [colours[k] for k in kept.labels.tolist()])
-            strips.append({"image": image, "prediction": said})
-            if "boxes" in batch:
-                own = [colours[k] for k in batch["box_labels"][i].tolist()]
-                strips[i]["truth"] = outlined(image, batch["boxes"][i].cpu(), own)
-        return strips
+        return drawn(self.found(output, self.threshold), batch, palette(self.class_names))
 
     def metrics(self) -> dict[str, Metric]:
         return {"boxes": BoxPrecision(len(self.class_names))}
 
     def update(self, metrics: dict[str, Metric], output: Detection, batch: Batch) -> None:
-        metrics["boxes"].update(self.answers(output, batch), self.truths(batch))
+        metrics["boxes"].update(answers(self.found(output, FAINTEST), batch), truths(batch))
 
     def tune(self, values: dict[str, float]) -> None:
         """The threshold of the greatest F1 on validation."""

@@ -1,16 +1,14 @@
 """Reconstruction: the model outputs an image (Figure 2.11); what it is shown may have been corrupted first.
 
 It outputs the mean of a Gaussian or a Laplace over every number of the clean image, whose one scale is followed by
-maximum likelihood; a variational autoencoder also a Gaussian over its latent. The loss is the negative of the
-evidence lower bound, -log p(image | latent) + KL(latent ‖ N(0, 1)), divided by the count of numbers of the image, so
-that it means the same at every size (Kingma and Welling 2014, arXiv 1312.6114).
+maximum likelihood; a variational autoencoder also a Gaussian over its latent. The loss is the negative of the evidence
+lower bound, -log p(image | latent) + KL(latent ‖ N(0, 1)), in nats a number of the image.
 
 Shapes: N batch, C channels, H W space.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -26,25 +24,9 @@ from olhar.models.autoencoder import Autoencoder
 from olhar.models.vae import VAE
 from olhar.objectives.gaussian import Gaussian
 from olhar.objectives.laplace import Laplace
-from olhar.tasks.task import Pictures, PixelTask, Prediction, pixel_settings
-
-
-@dataclass(frozen=True)
-class ImagePrediction(Prediction):
-    """`image` is the restored one, uint8 [C, H, W]."""
-
-    image: UInt8[Tensor, "C H W"]
-
-    def row(self) -> dict[str, Any]:
-        return {"id": self.id, "height": self.image.shape[1], "width": self.image.shape[2]}
-
-
-@dataclass(frozen=True)
-class Restored:
-    """p(clean image | what was shown), in normalised values, and the latent it was decoded from, where it has one."""
-
-    image: Gaussian | Laplace
-    latent: Gaussian | None = None
+from olhar.objectives.restored import Restored
+from olhar.tasks.pixel_task import ImagePrediction, PixelTask
+from olhar.tasks.task import Pictures, Prediction, pixel_settings
 
 
 class Reconstruct(PixelTask[Restored]):
@@ -52,7 +34,7 @@ class Reconstruct(PixelTask[Restored]):
     model: image [N, C, H, W] -> the same shape: of an autoencoder its reconstruction, of any other network what has
         to be added to the corrupted image.
     corruption: what was done to the image: none, noise, grey, holes, x2, x4, or pairs (the data say it).
-    noise: its deviation, as the settings have it; kept for the reader.
+    noise: its deviation, for the reader.
     likelihood: "gaussian" (squared errors) or "laplace" (distances).
     kl: how much the KL term of a variational autoencoder counts; 1 is the evidence lower bound.
     ssim: how much of 1 - SSIM is added. It is not a likelihood.
@@ -97,18 +79,16 @@ class Reconstruct(PixelTask[Restored]):
             mean = seen + holes * self.model(torch.cat([seen, holes], 1))
         else:
             mean = seen + self.model(seen)
-        target = self.normalise(batch["clean"]) if "clean" in batch else mean.detach()
-        error = (target - mean).abs()
+        error = (self.normalise(batch["clean"]) - mean).abs() if "clean" in batch else mean.new_zeros(())
         if self.likelihood == "laplace":
             return Restored(Laplace(mean, self.scale(error)), latent)
         return Restored(Gaussian(mean, self.scale(error.square())), latent)
 
     def losses(self, output: Restored, batch: Batch) -> dict[str, Tensor]:
-        count = output.image.mean[0].numel()
-        nll = output.image.nll(self.normalise(batch["clean"])).mean() / count
+        nll = self.nll(output, batch).mean()
         parts = {"loss": nll}
         if output.latent is not None:
-            kl = output.latent.kl(standard_normal(output.latent)).mean() / count
+            kl = output.kl().mean()
             parts = {"loss": nll + self.kl * kl, "nll": nll, "kl": kl}
         if self.ssim:
             unlike = 1 - metrics.ssim(self.values(output), batch["clean"].float()).mean()
@@ -116,8 +96,7 @@ class Reconstruct(PixelTask[Restored]):
         return parts
 
     def nll(self, output: Restored, batch: Batch) -> Float[Tensor, " N"]:
-        """A number of the image, in nats."""
-        return output.image.nll(self.normalise(batch["clean"])) / output.image.mean[0].numel()
+        return output.nll(self.normalise(batch["clean"]))
 
     def values(self, output: Restored) -> Float[Tensor, "N C H W"]:
         return (output.image.mode().float() * self.std + self.mean) * 255
@@ -146,19 +125,15 @@ class Reconstruct(PixelTask[Restored]):
 
     def details(self, output: Restored, batch: Batch) -> list[dict[str, Any]]:
         """How near each image came to the clean one, and how near it was before."""
-        made, clean, shown = self.settle(self.values(output)), batch["clean"], batch["image"]
-        columns = {"psnr": metrics.psnr(made, clean), "ssim": metrics.ssim(made, clean)}
-        if self.corruption != "none":
-            columns["psnr_before"] = metrics.psnr(shown, clean)
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [{name: round(v, 4) for name, v in zip(columns, row, strict=True)} for row in rows]
+        before = batch["image"] if self.corruption != "none" else None
+        return metrics.likeness(self.settle(self.values(output)), batch["clean"], before)
 
     def draw(self, output: Restored, batch: Batch) -> list[Pictures]:
         made = self.settle(self.values(output)).cpu()
-        strips = [{"image": shown, "prediction": one} for shown, one in zip(batch["image"].cpu(), made, strict=True)]
+        pictures = {"image": batch["image"].cpu(), "prediction": made}
         if self.corruption != "none" and "clean" in batch:
-            return [strip | {"truth": clean} for strip, clean in zip(strips, batch["clean"].cpu(), strict=True)]
-        return strips
+            pictures["truth"] = batch["clean"].cpu()
+        return [{name: images[i] for name, images in pictures.items()} for i in range(len(made))]
 
     def metrics(self) -> dict[str, Metric]:
         return metrics.reconstruction(self.corruption != "none", isinstance(self.model, VAE))
@@ -168,15 +143,8 @@ class Reconstruct(PixelTask[Restored]):
             for name, value in row.items():
                 metrics[name].update(value)
         if output.latent is not None:
-            pixels = output.image.mean[0, 0].numel()
-            kl = output.latent.kl(standard_normal(output.latent))
-            metrics["latent_bits_per_pixel"].update(kl / math.log(2) / pixels)
+            metrics["latent_bits_per_pixel"].update(output.bits_per_pixel())
 
     def settings(self) -> dict[str, Any]:
         own = {"corruption": self.corruption, "noise": self.noise, "likelihood": self.likelihood}
         return pixel_settings(self) | own | {"kl": self.kl, "ssim": self.ssim}
-
-
-def standard_normal(like: Gaussian) -> Gaussian:
-    """N(0, 1) of the same shape: the prior of the latent."""
-    return Gaussian(torch.zeros_like(like.mean))

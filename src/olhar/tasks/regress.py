@@ -17,7 +17,7 @@ from torchmetrics import Metric
 from olhar import metrics
 from olhar.data.sample import Batch
 from olhar.objectives.gaussian import Gaussian
-from olhar.tasks.task import Prediction, Task
+from olhar.tasks.task import Prediction, Task, pixel_settings
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,7 @@ class Regress(Task[Gaussian]):
         return output.nll(self.truth(batch))
 
     def settings(self) -> dict[str, Any]:
-        return {
-            "mean": self.mean.flatten().tolist(),
-            "std": self.std.flatten().tolist(),
+        return pixel_settings(self) | {
             "target_name": self.target_name,
             "target_mean": self.target_mean,
             "target_std": self.target_std,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -21,7 +21,9 @@ from olhar.data.sample import IGNORE, Batch, Colour
 from olhar.objectives.categorical import Categorical
 from olhar.objectives.overlap import dice_loss
 from olhar.ops.image import overlay
-from olhar.tasks.task import Pictures, PixelTask, Prediction, pixel_settings
+from olhar.ops.masks import confusion_cells, known_target, shares
+from olhar.tasks.pixel_task import PixelTask
+from olhar.tasks.task import Pictures, Prediction, pixel_settings
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Segment(PixelTask[Categorical]):
         return Categorical(self.model(self.normalise(batch["image"])), class_weights=self.class_weights)
 
     def losses(self, output: Categorical, batch: Batch) -> dict[str, Tensor]:
-        target, known = truth(batch)
+        target, known = known_target(batch["mask"], IGNORE)
         nll = (output.nll(target) * known).sum() / known.sum().clamp_min(1)
         if not self.dice:
             return {"loss": nll}
@@ -89,7 +91,7 @@ class Segment(PixelTask[Categorical]):
 
     def nll(self, output: Categorical, batch: Batch) -> Float[Tensor, " N"]:
         """The mean over the known pixels of each image."""
-        target, known = truth(batch)
+        target, known = known_target(batch["mask"], IGNORE)
         nll = Categorical(output.logits).nll(target) * known
         return nll.flatten(1).sum(1) / known.flatten(1).sum(1).clamp_min(1)
 
@@ -112,23 +114,16 @@ class Segment(PixelTask[Categorical]):
 
     def details(self, output: Categorical, batch: Batch) -> list[dict[str, Any]]:
         """Of each image its confusion: [true class, predicted class, pixels] where there are any."""
-        target, known = truth(batch)
-        k, rows = len(self.class_names), []
-        for truths, said, valid in zip(target, output.mode(), known, strict=True):
-            counts = torch.bincount(truths[valid] * k + said[valid], minlength=k * k)
-            cells = counts.nonzero().flatten()
-            rows.append({"confusion": torch.stack([cells // k, cells % k, counts[cells]], 1).tolist()})
-        return rows
+        target, known = known_target(batch["mask"], IGNORE)
+        images = zip(target, output.mode(), known, strict=True)
+        return [{"confusion": confusion_cells(*image, len(self.class_names))} for image in images]
 
     def draw(self, output: Categorical, batch: Batch) -> list[Pictures]:
-        images, said = batch["image"].cpu(), output.mode().to(torch.uint8).cpu()
-        strips = []
-        for i, image in enumerate(images):
-            strip = {"image": image, "prediction": overlay(image, said[i], self.palette)}
-            if "mask" in batch:
-                strip["truth"] = overlay(image, batch["mask"][i].cpu(), self.palette)
-            strips.append(strip)
-        return strips
+        masks = {"prediction": output.mode().to(torch.uint8)} | ({"truth": batch["mask"]} if "mask" in batch else {})
+        return [
+            {"image": image} | {name: overlay(image, mask[i].cpu(), self.palette) for name, mask in masks.items()}
+            for i, image in enumerate(batch["image"].cpu())
+        ]
 
     def metrics(self) -> dict[str, Metric]:
         return metrics.segmentation(len(self.class_names))
@@ -141,17 +136,3 @@ class Segment(PixelTask[Categorical]):
         weights = None if self.class_weights is None else self.class_weights.tolist()
         own = {"class_names": list(self.class_names), "palette": [list(c) for c in self.palette]}
         return pixel_settings(self) | own | {"class_weights": weights, "dice": self.dice}
-
-
-def truth(batch: Batch) -> tuple[Int[Tensor, "N H W"], Bool[Tensor, "N H W"]]:
-    """Class indices, 0 where they are not known, and where they are."""
-    known = batch["mask"] != IGNORE
-    return batch["mask"].long() * known, known
-
-
-def shares(mask: UInt8[Tensor, "H W"], names: Sequence[str]) -> dict[str, float]:
-    """The share of the known pixels that each class covers, the largest first."""
-    counts = torch.bincount(mask.flatten().long(), minlength=256)[: len(names)]
-    total = max(int(counts.sum()), 1)
-    present: list[int] = [k for k in counts.argsort(descending=True).tolist() if counts[k]]
-    return {names[k]: int(counts[k]) / total for k in present}

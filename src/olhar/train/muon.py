@@ -19,14 +19,23 @@ def orthogonalize(matrix: Float[Tensor, "m n"], steps: int = 5) -> Float[Tensor,
     Newton-Schulz: p(X) = aX + b(XXᵀ)X + c(XXᵀ)²X maps each singular value s to as + bs³ + cs⁵. The coefficients
     are those of the source: they raise small values fast and need not converge to exactly 1. Computed in float32:
     half precision is emulated, and slower, on most processors.
+
+    p(X) is a polynomial P of the Gram matrix G = XXᵀ times X, and the next Gram matrix is PGP: so all steps are done
+    on small square matrices, and X is multiplied once, at the end. For filters of 3x3 that is less than half the work.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.float()
     wide = x if x.shape[0] <= x.shape[1] else x.T
     wide = wide / (wide.norm() + 1e-7)  # all singular values at most 1, where p is a contraction towards 1
-    for _ in range(steps):
-        gram = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    gram, product = wide @ wide.T, None
+    for step in range(steps):
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal().add_(a)
+        product = polynomial if product is None else polynomial @ product
+        if step < steps - 1:
+            gram = polynomial @ gram @ polynomial
+    assert product is not None
+    wide = product @ wide
     return (wide if x.shape[0] <= x.shape[1] else wide.T).to(matrix.dtype)
 
 
