@@ -17,6 +17,7 @@ from olhar.data.sample import Record
 from olhar.errors import UserError, nearest
 from olhar.ops.anchor_fit import fit, make, reached
 
+ON_CPU, ON_GPU = 320, 640  # px, longer side of a canvas: what trains in minutes on two cores, or on a GPU
 SIZES, PROPORTIONS = 3, 3  # of each level: k = 9, as in the notes
 # Images looked at, evenly over the split: each costs the look at a file's header.
 MOST_IMAGES = 4096
@@ -45,6 +46,16 @@ class Anchors:
             f"Anchors of {smallest:.0f} to {largest:.0f} px on a canvas of {canvas[1]} x {canvas[0]}, fitted to the "
             f"training boxes, overlap {every} of them by half: {small} of the smallest tenth, {large} of the largest."
         )
+
+
+def canvas_scale(longest: int, wanted: int) -> float:
+    """Pixels of the canvas to one of an image's side; images are never enlarged."""
+    return min(1.0, wanted / longest)
+
+
+def usual_strides(side: int) -> tuple[int, ...]:
+    """Of the body that is chosen for images of `side` px where nobody names one: small ones are not shrunk at once."""
+    return (1, 2, 4, 8) if side <= 64 else (2, 4, 8, 16)
 
 
 def boxes_on(records: Sequence[Record], canvas: tuple[int, int]) -> Float[np.ndarray, "n 4"]:

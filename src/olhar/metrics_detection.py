@@ -57,12 +57,16 @@ def as_plain(boxes: Answers | Truth) -> dict[str, Any]:
     return values | {"scores": [round(score, 5) for score in boxes.scores.tolist()]}
 
 
-def from_plain(values: dict[str, Any]) -> Answers | Truth:
+def answers_from(values: dict[str, Any]) -> Answers:
     """The inverse of `as_plain`, as far as it keeps them."""
     boxes, labels = np.array(values["boxes"], float).reshape(-1, 4), np.array(values["labels"], int)
-    if "ignored" in values:
-        return Truth(boxes, labels, np.array(values["ignored"], bool))
     return Answers(boxes, np.array(values["scores"], float), labels)
+
+
+def truth_from(values: dict[str, Any]) -> Truth:
+    """The inverse of `as_plain`, as far as it keeps them."""
+    boxes, labels = np.array(values["boxes"], float).reshape(-1, 4), np.array(values["labels"], int)
+    return Truth(boxes, labels, np.array(values["ignored"], bool))
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,12 @@ Sizes are of the images as they are on disk.
 
 import math
 
-from olhar.anchoring import check_given
+from olhar.anchoring import ON_CPU, ON_GPU, canvas_scale, check_given
 from olhar.config import Config
 from olhar.data.transforms import SMALL
 from olhar.errors import UserError
 from olhar.plan import Facts, Plan, settle_recipe
 from olhar.plan_pixels import ADAM
-
-ON_CPU, ON_GPU = 320, 640  # px, longer side: what trains in minutes on two cores, or on a GPU
-
-
-def canvas_scale(longest: int, wanted: int) -> float:
-    """Pixels of the canvas to one of an image's side; images are never enlarged."""
-    return min(1.0, wanted / longest)
 
 
 def resolve_boxes(config: Config, facts: Facts) -> Plan:

@@ -13,7 +13,7 @@ from olhar.data.sample import Batch, Sample
 from olhar.ops.boxes import area, clip
 
 # An object of which less than this share is still shown is no longer asked for: what is left may be anything.
-VISIBLE = 0.3
+VISIBLE = 0.25
 LEAST_SIDE = 1.0  # px of the canvas; a thinner box has no form that could be learnt
 OBJECT_KEYS = ("boxes", "box_labels", "box_ignored")
 
