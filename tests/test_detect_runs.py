@@ -47,7 +47,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lists: dict[str, list[str]] = {"train": [], "val": []}
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
-    for split, count in (("train", 32), ("val", 8)):
+    for split, count in (("train", 24), ("val", 8)):
         for i in range(count):
             image, objects = table(i + 100 * (split == "val"))
             name = f"{split}{i:02}"
@@ -66,7 +66,7 @@ SMALL = {"model": "resnet9-slim", "model.args": {"widths": "8,16,32,32"}, "model
 @pytest.fixture(scope="module")
 def detected(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "tables-1"
-    olhar.train(tables, run=run, epochs=30, batch_size=8, **{"optim.lr": 4e-3}, **SMALL, **FIXED)
+    olhar.train(tables, run=run, epochs=24, batch_size=8, **{"optim.lr": 4e-3}, **SMALL, **FIXED)
     return run
 
 
@@ -121,7 +121,7 @@ def test_evaluating_the_same_data_gives_the_same_figures(detected: Path, tables:
 
 def test_boxes_resume_to_the_same_bits(tables: Path, tmp_path: Path):
     """In a program of its own: the checks of types in this one draw random numbers."""
-    olhar.train(tables, run=tmp_path / "run", epochs=4, batch_size=8, **SMALL, **FIXED)
+    olhar.train(tables, run=tmp_path / "run", epochs=2, batch_size=8, **SMALL, **FIXED)
     resume = [sys.executable, "-m", "olhar", "resume", str(tmp_path / "run"), "--verify"]
     done = subprocess.run(resume, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -131,7 +131,7 @@ def test_boxes_resume_to_the_same_bits(tables: Path, tmp_path: Path):
 def test_a_look_tells_objects_and_what_anchors_reach(tables: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["check", str(tables)]) == 0
     said = capsys.readouterr().out
-    objects = sum(len(table(i)[1]) for i in range(32))
+    objects = sum(len(table(i)[1]) for i in range(24))
     assert f"{objects:,}" in said
     assert "Anchors of" in said
     assert cli.main(["check", str(tables), "--json"]) == 0
@@ -142,7 +142,7 @@ def test_a_look_tells_objects_and_what_anchors_reach(tables: Path, capsys: pytes
 
 def test_shapes_can_be_detected(tmp_path: Path):
     settings = {"task": "detect", "epochs": 1, "model": "resnet9-slim", "model.args": {"widths": "8,8,8,8"}}
-    run = olhar.train("shapes:n=80,size=32,objects=2", run=tmp_path / "run", **settings, **FIXED)
+    run = olhar.train("shapes:n=80,size=24,objects=2", run=tmp_path / "run", **settings, **FIXED)
     assert run.facts["data"]["class_counts"]["train"] != [0] * 8
     assert set(run.result["val"]) >= {"ap", "ap50", "threshold"}
 
