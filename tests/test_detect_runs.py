@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import olhar
@@ -111,6 +112,28 @@ def test_boxes_are_in_the_pixels_of_the_image(detected: Path, tmp_path: Path, ca
     assert cli.main(["predict", str(detected), str(tmp_path / "1.png"), "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)
     assert {"class", "score", "box"} == set(one["objects"][0])
+
+
+def test_large_images_are_looked_at_in_parts(detected: Path, tmp_path: Path):
+    """Four tables side by side are one large image: what is found in it is what is found in each, and at its place."""
+    numbers = (101, 107, 105, 104)
+    pictures = [table(number)[0] for number in numbers]
+    both = np.vstack([np.hstack(pictures[:2]), np.hstack(pictures[2:])])
+    Image.fromarray(both).save(tmp_path / "large.png")
+    (found,) = olhar.load(detected).predict(tmp_path / "large.png", tiles=True)
+    objects = [
+        (name, x0 + dx, y0 + dy, x1 + dx, y1 + dy)
+        for number, (dy, dx) in zip(numbers, ((0, 0), (0, SIDE[1]), (SIDE[0], 0), SIDE), strict=True)
+        for name, x0, y0, x1, y1 in table(number)[1]
+    ]
+    right = 0
+    for name, *box in objects:
+        errors = [
+            (own - torch.tensor(box)).abs().max() for own, k in zip(found.boxes, found.labels, strict=True) if k == name
+        ]
+        right += min(errors, default=torch.tensor(99)) < 6
+    assert right >= 0.8 * len(objects) > 5
+    assert len(found.labels) <= 1.3 * len(objects)
 
 
 def test_evaluating_the_same_data_gives_the_same_figures(detected: Path, tables: Path):

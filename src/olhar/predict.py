@@ -18,13 +18,18 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from olhar.data.decode import decode_with_alpha
+from olhar.box_tiles import find_in_parts, too_large
+from olhar.data.decode import decode, decode_with_alpha
 from olhar.data.header import IMAGE_EXTENSIONS
+from olhar.data.image_size import size_of
 from olhar.data.loader import Loader
-from olhar.data.sample import Record, to_device
+from olhar.data.reading import Frame
+from olhar.data.sample import Batch, Record, to_device
 from olhar.errors import UserError, nearest_path
-from olhar.tasks.box_task import BoxPrediction
+from olhar.ops.answers import Kept
+from olhar.tasks.box_task import BoxPrediction, predictions
 from olhar.tasks.classify import ClassPrediction
+from olhar.tasks.detect import Detect
 from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.segment import MaskPrediction
 from olhar.tasks.task import Prediction, Task
@@ -46,6 +51,8 @@ class Trained(Protocol):
 
     def computing(self) -> AbstractContextManager[Any]: ...
     def view(self, flips: bool) -> View: ...
+    @property
+    def frame(self) -> Frame: ...
     def loader(self, records: Sequence[Record], batch_size: int) -> Loader: ...
 
 
@@ -55,11 +62,13 @@ def predict_files(
     batch_size: int = 64,
     unreadable: dict[str, str] | None = None,
     flips: bool = False,
+    tiles: bool = False,
 ) -> Iterator[tuple[Path, Prediction]]:
     """The answers of `run` to every image of `inputs`, in their order, a batch at a time.
 
     Args:
         flips: for tasks about every place: the mean of the answers for the image and its mirror image.
+        tiles: of boxes: images that are larger than those of the training are looked at part by part, at its scale.
         inputs: files, folders (with all below them), patterns such as `img*.jpg`, or `-` for standard input.
         unreadable: receives name -> reason for the images that are left out.
     Raises:
@@ -72,16 +81,46 @@ def predict_files(
         if isinstance(run.task, PixelTask):
             yield from predict_pixels(run, run.task, paths, {} if unreadable is None else unreadable, flips)
             return
+        if tiles and isinstance(run.task, Detect):
+            yield from predict_parts(run, run.task, paths, {} if unreadable is None else unreadable)
+            return
         loader = run.loader([Record(id=name, image=path, split="test") for name, path in paths.items()], batch_size)
         loader.forgiving = True  # a folder of anything may be asked about
         for batch in loader.epoch(0):
             with torch.inference_mode(), run.computing():
-                predictions = run.task.predict(to_device(batch, run.device))
-            for prediction in predictions:
+                answers = run.task.predict(to_device(batch, run.device))
+            for prediction in answers:
                 yield paths[prediction.id], prediction
         if unreadable is not None:
             for name, reason in loader.unreadable.items():
                 unreadable[name] = reason.replace(str(paths[name]), name)
+
+
+def predict_parts(
+    run: Trained, task: Detect, paths: Mapping[str, Path], unreadable: dict[str, str]
+) -> Iterator[tuple[Path, Prediction]]:
+    """The same for boxes, one image after the other, the large ones in parts."""
+    frame, channels = run.frame, len(task.mean.flatten())
+
+    def find(batch: Batch) -> Sequence[Kept]:
+        here = to_device(batch, run.device)
+        with torch.inference_mode(), run.computing():
+            return task.found(task.output(here), task.threshold)
+
+    for name, path in paths.items():
+        try:
+            size = size_of(path)
+            if too_large(size, frame):
+                image = decode(path, channels=channels)
+                kept = find_in_parts(image, frame, find, task.overlap)
+                batch: Batch = {"id": [name], "image": image[None], "size": torch.tensor([size])}
+                (prediction,) = predictions([kept], batch, task.class_names)
+            else:
+                (batch,) = run.loader([Record(id=name, image=path, split="test")], 1).epoch(0)
+                (prediction,) = predictions(find(batch), batch, task.class_names)
+            yield path, prediction
+        except UserError as error:
+            unreadable[name] = str(error).replace(str(path), name)
 
 
 def predict_pixels(
