@@ -14,6 +14,7 @@ from olhar.metrics import results
 from olhar.models import AUTOENCODERS, MODELS
 from olhar.objectives.bernoulli import Bernoulli
 from olhar.objectives.categorical import Categorical
+from olhar.objectives.detection import Detection
 from olhar.objectives.gaussian import Gaussian
 from olhar.objectives.restored import Restored
 from olhar.tasks import TASKS, Task
@@ -22,6 +23,7 @@ from olhar.train.checkpoint import save_tensors
 N, K, SIZE = 6, 3, 16
 PIXELS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]}
 PLACES = PIXELS | {"class_names": ["sky", "tree", "road"], "palette": [[1, 2, 3], [4, 5, 6], [0, 0, 0]]}
+ANCHORS = PIXELS | {"class_names": ["cell", "nut", "leaf"], "sizes": [[5, 9]], "proportions": [0.7, 1.0, 1.4]}
 SETTINGS = {
     "classify": PIXELS | {"class_names": ["cat", "dog", "owl"]},
     "classify, several labels": PIXELS | {"class_names": ["cat", "dog", "owl"], "multilabel": True},
@@ -35,6 +37,9 @@ SETTINGS = {
         "class_weights": [0.5, 1.0, 2.0],
         "dice": 0.5,
     },
+    "detect": ANCHORS,
+    "detect, likelihoods": ANCHORS | {"balance": "none", "overlap": 0.3},
+    "detect, no likelihoods": ANCHORS | {"balance": "hard", "box_loss": "giou", "threshold": 0.1},
     "reconstruct": PIXELS | {"corruption": "noise"},
     "reconstruct, holes": PIXELS | {"corruption": "holes", "likelihood": "laplace", "ssim": 0.2},
     "reconstruct, compressing": PIXELS | {"corruption": "none"},
@@ -56,6 +61,12 @@ def batch() -> Batch:
         "target": torch.tensor([20.0, 30.0, 40.0, 50.0, 60.0, 35.0]),
         "mask": halves(),
         "clean": (torch.arange(SIZE) * 14).expand(N, 3, SIZE, SIZE).to(torch.uint8),
+        "boxes": [
+            torch.tensor(rows).view(-1, 4) for rows in ([[2.0, 2, 9, 9]], [[1.0, 4, 6, 13], [8, 8, 15, 14]], []) * 2
+        ],
+        "box_labels": [torch.tensor(k, dtype=torch.int64) for k in ([0], [1, 2], []) * 2],
+        "box_ignored": [torch.zeros(n, dtype=torch.bool) for n in (1, 2, 0) * 2],
+        "size": torch.tensor([[SIZE, SIZE]] * N),
         "holes": torch.full((N, 1, SIZE, SIZE), 255, dtype=torch.uint8),
     }
 
@@ -74,7 +85,7 @@ def test_every_task_has_a_setting_here():
 
 DEEP = ("resnet34", "resnet50", "resnet101", "resnet152")  # made of the blocks of resnet18, at ten times the cost
 FLAT = ("linear", "mlp")  # give a vector an image: not for tasks about every place
-EVERYWHERE = ("segment", "reconstruct")
+EVERYWHERE = ("segment", "reconstruct", "detect")
 
 
 def fits(model: str, setting: str) -> bool:
@@ -117,7 +128,7 @@ def test_contract(setting: str, model: str, tmp_path: Path):
     assert all(p.dtype == torch.uint8 and p.ndim == 3 for strip in task.draw(output, data) for p in strip.values())
     # types do not depend on the mode
     assert type(output) is type(task.train().output(data))
-    assert isinstance(output, Categorical | Bernoulli | Gaussian | Restored)
+    assert isinstance(output, Categorical | Bernoulli | Gaussian | Detection | Restored)
 
     save_tensors(task.state_dict(), tmp_path / "task.safetensors")
     again = build.make_task(task.name, facts_of(model, setting), task.settings())
@@ -131,6 +142,10 @@ def test_contract(setting: str, model: str, tmp_path: Path):
 def facts_of(model: str, setting: str) -> dict:
     args = {} if model in AUTOENCODERS else build.default_args(model, SIZE)
     facts = {"name": model, "args": args, "in_channels": 3 + ("holes" in setting), "image_size": [SIZE, SIZE]}
+    if setting.startswith("detect"):
+        # one level, the coarsest, so that every parameter of the body has a gradient
+        coarsest = build.encoder(model, 3, (SIZE, SIZE), **args).strides[-1]
+        return facts | {"detector": {"anchors": 6, "strides": [coarsest], "width": 16}}
     return facts | {"decoder": "unet" if "holes" in setting else "pyramid", "decoder_args": {}}
 
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from olhar import anchoring
 from olhar.config import Config
 from olhar.data.cache import make_cache
 from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
@@ -22,11 +23,11 @@ from olhar.data.header import header
 from olhar.data.loader import Loader
 from olhar.data.paired import make_paired
 from olhar.data.palette import palette
-from olhar.data.reading import Frame, Preprocess
+from olhar.data.reading import Frame, Preprocess, Truth
 from olhar.data.sample import SPLITS, Batch, Collection, Record
 from olhar.data.transforms import SMALL, Augment, make_augment, make_mix
 from olhar.errors import UserError
-from olhar.models import AUTOENCODERS, autoencoder, dense, encoder
+from olhar.models import AUTOENCODERS, autoencoder, dense, detector, encoder
 from olhar.models.autoencoder import Autoencoder
 from olhar.models.classifier import Classifier
 from olhar.models.vae import VAE
@@ -37,6 +38,8 @@ from olhar.train.optim import make_optimizer
 # of ImageNet's training pixels: what published weights were trained with
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EVERYWHERE = frozenset(name for name, task in TASKS.items() if issubclass(task, PixelTask))
+PLACES = EVERYWHERE | {"detect"}  # tasks about places in an image, which see it in a frame
+TRUTHS: dict[str, Truth] = {"segment": "mask", "detect": "boxes"}
 MOST_DETAIL = 1.5  # of an image kept for training to what is shown: enlarged more, parts would only be blurred less
 STATISTICS_IMAGES = 512  # enough that the mean moves by less than 1% of a deviation
 
@@ -47,6 +50,8 @@ def make_model(task: str, facts: dict[str, Any], outputs: int) -> nn.Module:
     if name in AUTOENCODERS:
         return autoencoder(name, channels, size, **facts["args"])
     body = encoder(name, channels, size, **facts["args"])
+    if task == "detect":
+        return detector(body, outputs, **facts["detector"])
     if task in EVERYWHERE:
         return dense(body, facts["decoder"], outputs, **facts["decoder_args"])
     return Classifier(body, outputs)
@@ -70,7 +75,7 @@ def make_task(name: str, model_facts: dict[str, Any], settings: dict[str, Any]) 
 
 def num_outputs(name: str, settings: dict[str, Any]) -> int:
     """Numbers the model gives an image, or a pixel: a score a class, a mean and perhaps a variance, a colour."""
-    if name in ("classify", "segment"):
+    if name in ("classify", "segment", "detect"):  # a detector takes the classes and knows what else it has to say
         return len(settings["class_names"])
     if name == "reconstruct":
         return len(settings["mean"])
@@ -107,6 +112,9 @@ def task_settings(
             "class_weights": pixel_weights(class_counts(collection, "train"), weights),
             "dice": config.objective.dice,
         }
+    if collection.task == "detect":
+        names, objective = list(collection.class_names), config.objective
+        return pixels | {"class_names": names, "balance": objective.balance, "box_loss": objective.box_loss}
     if collection.task == "reconstruct":
         return pixels | {
             "corruption": corruption_of(collection, config),
@@ -245,22 +253,22 @@ def enlargement(records: Sequence[Record]) -> int:
 
 
 def frame_of(collection: Collection, config: Config, size: tuple[int, int]) -> Frame | None:
-    """What a task about every place of images of `size` (height, width) sees of them; None for the other tasks."""
+    """What a task about places in images of `size` (height, width) sees of them; None for the other tasks."""
     task = collection.task
-    if task not in EVERYWHERE:
+    if task not in PLACES:
         return None
     side, scale = config.data.image_size, config.data.scale
     assert side is not None
     assert scale is not None
     height, width = (max(1, round(scale * n)) for n in size)
     # all of the image where that is about as much as was asked for, else a square part of it
-    all_of_it = min(height, width) <= round(1.05 * side)
+    all_of_it = task == "detect" or min(height, width) <= round(1.05 * side)
     canvas = (height, width) if all_of_it else (min(side, height), min(side, width))
     # parts can only be enlarged where the image holds more than is shown
-    detail = min(MOST_DETAIL, 1 / scale) if config.data.augment == "paired" and task == "segment" else 1.0
+    detail = min(MOST_DETAIL, 1 / scale) if config.data.augment == "paired" and task != "reconstruct" else 1.0
     corruption = corruption_of(collection, config)
-    fit = all_of_it and (task == "segment" or corruption not in DETAIL)
-    truth = "mask" if task == "segment" else "clean" if corruption == "pairs" else ""
+    fit = all_of_it and (task != "reconstruct" or corruption not in DETAIL)
+    truth = TRUTHS.get(task, "clean" if corruption == "pairs" else "")
     # noise and blur are undone at the scale they have, whatever size the model has learnt them on
     scale = 1.0 if task == "reconstruct" and corruption in DETAIL else scale
     return Frame(canvas, (height, width), scale, fit, detail, truth)
@@ -310,7 +318,9 @@ def describe(
     }
     if frame:
         facts["model"]["frame"] = asdict(frame)
-        if name not in AUTOENCODERS:
+        if task_name == "detect":
+            add_anchors(facts, collection, config)
+        elif name not in AUTOENCODERS:
             facts["model"] |= {"decoder": config.model.decoder, "decoder_args": dict(config.model.decoder_args)}
     task = make_task(task_name, facts["model"], facts["task"]["settings"])
     if isinstance(task.model, (Autoencoder, VAE)):
@@ -318,6 +328,18 @@ def describe(
     facts["model"]["parameters"] = sum(p.numel() for p in task.model.parameters())
     facts["watch"] = task.watch
     return facts
+
+
+def add_anchors(facts: dict[str, Any], collection: Collection, config: Config) -> None:
+    """The anchors that fit the training boxes, as the task and the model want to know them."""
+    model, canvas, given = facts["model"], tuple(facts["model"]["image_size"]), config.model.detector_args
+    with torch.device("meta"):
+        strides = encoder(model["name"], model["in_channels"], canvas, **model["args"]).strides
+    anchors = anchoring.anchors_for(collection.split("train"), canvas, strides, given)
+    model["detector"] = anchoring.model_args(anchors, given)
+    found = {"sizes": [list(own) for own in anchors.sizes], "proportions": list(anchors.proportions)}
+    facts["task"]["settings"] |= found
+    facts["data"]["notes"].append(anchors.sentence(canvas))
 
 
 def start_from(task: Task, config: Config) -> str:

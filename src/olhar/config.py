@@ -19,13 +19,13 @@ class DataConfig:
     """Which images, how they are read and prepared."""
 
     task: str | None = None
-    """What to learn: classify, regress, segment or reconstruct. None: recognised from the folder."""
+    """What to learn: classify, regress, segment, detect or reconstruct. None: recognised from the folder."""
     format: str | None = None
-    """How the data are read: folders, table, masks, coco, pairs or plain. None: recognised."""
+    """How the data are read: folders, table, masks, coco, voc, yolo, pairs or plain. None: recognised."""
     image_size: int | None = None
     """Shorter side in pixels of what the model sees. None: from the images' own sizes."""
     scale: float | None = None
-    """To segment or reconstruct: pixels the model sees for each of an image's side. None: chosen; 1 keeps detail."""
+    """To segment, detect or reconstruct: pixels the model sees for each of a side. None: chosen; 1 keeps detail."""
     file_column: str | None = None
     """The column of a table that names the image files. None: recognised."""
     label_column: str | None = None
@@ -72,6 +72,8 @@ class ModelConfig:
     """How the levels of an encoder become one map: added up, or concatenated."""
     decoder_args: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Arguments of the decoder that differ from its own."""
+    detector_args: dict[str, int | float | str | bool] = field(default_factory=dict)
+    """To detect: sizes and proportions of the anchors, strides and width; what is not given is fitted to the boxes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,10 @@ class ObjectiveConfig:
     """To reconstruct with a vae: how much the KL divergence of the latent counts; 1 is the evidence lower bound."""
     ssim: float = 0.0
     """To reconstruct: how much of 1 - SSIM, which is no likelihood, is added."""
+    balance: Literal["focal", "hard", "none"] = "focal"
+    """To detect: how anchors without an object are kept from drowning those with one; none is the likelihood."""
+    box_loss: Literal["gaussian", "smooth-l1", "giou"] = "gaussian"
+    """To detect: squares of the offsets' errors, or what forgives outliers, or one less the overlap of the boxes."""
     variance: Literal["fixed", "learned"] = "fixed"
     """For regression: one variance, or one the model gives for each image."""
 

@@ -124,7 +124,7 @@ class Fit:
             length, evaluations = Length(steps=steps), min(train.evaluations, train.epochs)
         else:
             image = self.seconds_to_evaluate()
-            after = REPORT_SECONDS + 1.25 * image * (2 * self.sizes["val"] + self.sizes["test"])
+            after = REPORT_SECONDS + 1.25 * image * ((2 + self.task.tuned) * self.sizes["val"] + self.sizes["test"])
             seconds = self.deadline - time.monotonic() - after
             if seconds < 2:
                 raise UserError(
@@ -252,6 +252,11 @@ class Fit:
         for split, loader in self.loaders.items():
             rows: list[dict[str, Any]] = []
             result[split] = evaluate(self.task, loader.epoch(0), self.accelerator, rows)
+            if split == "val" and self.task.tuned:
+                self.task.tune(result[split])
+                self.facts["task"] = self.facts["task"] | {"settings": self.task.settings()}
+                rows.clear()
+                evaluate(self.task, loader.epoch(0), self.accelerator, rows)
             if self.accelerator.num_processes > 1:
                 rows = gather_object(rows)
             if self.main:

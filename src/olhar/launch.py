@@ -29,6 +29,7 @@ from olhar.data.sample import Collection
 from olhar.errors import UserError
 from olhar.fit import Fit
 from olhar.folder import RunFolder, versions
+from olhar.plan_boxes import resolve_boxes
 from olhar.plan_pixels import resolve_pixels
 from olhar.run import Run
 from olhar.train.checkpoint import newest
@@ -168,7 +169,7 @@ def complete(fit: Fit, voice: Voice, started: float) -> Run:
         voice.say(f"! {name} was left out: {reason}", style="yellow")
     if fit.main:
         result["wall_seconds"] = time.monotonic() - started
-        fit.folder.facts = fit.folder.facts | {"result": result}
+        fit.folder.facts = fit.folder.facts | {"task": fit.facts["task"], "result": result}
     fit.accelerator.wait_for_everyone()
     run = Run(fit.folder, fit.device)
     if fit.main:
@@ -217,6 +218,8 @@ def choose(
         world=world,
         corruption=build.corruption_of(collection, config),
     )
+    if collection.task == "detect":
+        return resolve_boxes(config, facts)
     if collection.task in build.EVERYWHERE:
         return resolve_pixels(config, facts)
     if budget is None or config.model.name is not None:

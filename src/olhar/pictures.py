@@ -14,9 +14,12 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from olhar.data.decode import decode
+from olhar.data.image_size import size_of
+from olhar.data.palette import palette
 from olhar.data.sample import Colour
 from olhar.errors import UserError
 from olhar.ops.image import overlay
+from olhar.tasks.box_task import BoxPrediction
 from olhar.tasks.classify import ClassPrediction
 from olhar.tasks.pixel_task import ImagePrediction
 from olhar.tasks.segment import MaskPrediction
@@ -25,6 +28,7 @@ from olhar.tasks.task import Prediction
 WIDTH = 480  # pixels: a small image is enlarged to it, a large one reduced, so that all sheets are alike
 TALLEST = 640  # pixels of the image: what lies beyond is fitted in with margins
 INK, FAINT, PAPER, BAR, TRACK = "#1a1a2e", "#6b7280", "#ffffff", "#2f6fde", "#e8ecf3"
+LONGEST, TAG = 960, 12  # pixels: of a picture with boxes the longer side at most, and the font of their tags
 LEGEND = 8  # classes of a mask that are named: more do not fit below a picture
 MARGIN, TITLE, TEXT, LINE = 20, 34, 20, 34  # pixels: margin, font sizes, height of a bar's line
 
@@ -80,7 +84,8 @@ def result_of(prediction: Prediction) -> Image.Image:
 
 
 def picture_of(path: Path, prediction: Prediction, k: int) -> Image.Image:
-    """The sheet of one answer: a mask over its image, a restored image beside what it was made from."""
+    """The sheet of one answer: a mask over its image, a restored image beside what it was made from, an image with its
+    boxes."""
     if isinstance(prediction, MaskPrediction):
         # no more pixels than are drawn: an image may be larger than memory likes to hold as numbers
         step = max(1, max(prediction.mask.shape) // (2 * WIDTH))
@@ -89,7 +94,34 @@ def picture_of(path: Path, prediction: Prediction, k: int) -> Image.Image:
         return draw(overlay(image, mask, prediction.palette), prediction, k)
     if isinstance(prediction, ImagePrediction):
         return beside(decode(path, side=WIDTH), prediction.image)
+    if isinstance(prediction, BoxPrediction):
+        return boxes_on(path, prediction)
     return draw(decode(path, side=WIDTH), prediction, k)
+
+
+def boxes_on(path: Path, prediction: BoxPrediction) -> Image.Image:
+    """The image with its boxes, each with its class and score."""
+    height, width = size_of(path)
+    scale = min(max(1.0, WIDTH / width), LONGEST / max(width, height))
+    size = [max(1, round(height * scale)), max(1, round(width * scale))]
+    pixels = F.resize(decode(path, side=min(size)), size, antialias=True).expand(3, -1, -1).permute(1, 2, 0)
+    picture = Image.fromarray(np.ascontiguousarray(pixels.numpy()))
+    pen = ImageDraw.Draw(picture)
+    colours = dict(zip(prediction.class_names, palette(prediction.class_names), strict=True))
+    every = zip((prediction.boxes * scale).tolist(), prediction.labels, prediction.scores, strict=True)
+    for (x0, y0, x1, y1), name, score in reversed(list(every)):  # the surest last, over the others
+        pen.rectangle((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)), outline=colours[name], width=2)
+        words = f"{name} {percent(score)}"
+        left, top, right, bottom = pen.textbbox((x0 + 3, max(0, y0 - TAG - 4)), words, font(TAG))
+        pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=colours[name])
+        pen.text((x0 + 3, max(0, y0 - TAG - 4)), words, readable_on(colours[name]), font(TAG))
+    return picture
+
+
+def readable_on(colour: Colour) -> str:
+    """Dark letters on a light colour, light ones on a dark one."""
+    red, green, blue = colour
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 128 else PAPER
 
 
 def beside(before: Tensor, after: Tensor) -> Image.Image:

@@ -18,18 +18,26 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from olhar.data.decode import decode_with_alpha
+from olhar.box_tiles import find_in_parts, too_large
+from olhar.data.decode import decode, decode_with_alpha
 from olhar.data.header import IMAGE_EXTENSIONS
+from olhar.data.image_size import size_of
 from olhar.data.loader import Loader
-from olhar.data.sample import Record, to_device
+from olhar.data.reading import Frame
+from olhar.data.sample import Batch, Record, to_device
 from olhar.errors import UserError, nearest_path
+from olhar.ops.answers import Kept
+from olhar.tasks.box_task import BoxPrediction, predictions
 from olhar.tasks.classify import ClassPrediction
+from olhar.tasks.detect import Detect
 from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.segment import MaskPrediction
 from olhar.tasks.task import Prediction, Task
 from olhar.tiles import View
 
 STDIN = "-"
+BOX_COLUMNS = ("file", "class", "score", "x0", "y0", "x1", "y1")
+MOST_COUNTS = 12  # classes of objects that are counted side by side: a screen has no room for more
 MOST_AREAS = 5  # classes of a mask that a line names, unless --top says how many
 
 
@@ -43,6 +51,8 @@ class Trained(Protocol):
 
     def computing(self) -> AbstractContextManager[Any]: ...
     def view(self, flips: bool) -> View: ...
+    @property
+    def frame(self) -> Frame: ...
     def loader(self, records: Sequence[Record], batch_size: int) -> Loader: ...
 
 
@@ -52,11 +62,13 @@ def predict_files(
     batch_size: int = 64,
     unreadable: dict[str, str] | None = None,
     flips: bool = False,
+    tiles: bool = False,
 ) -> Iterator[tuple[Path, Prediction]]:
     """The answers of `run` to every image of `inputs`, in their order, a batch at a time.
 
     Args:
         flips: for tasks about every place: the mean of the answers for the image and its mirror image.
+        tiles: of boxes: images that are larger than those of the training are looked at part by part, at its scale.
         inputs: files, folders (with all below them), patterns such as `img*.jpg`, or `-` for standard input.
         unreadable: receives name -> reason for the images that are left out.
     Raises:
@@ -69,16 +81,46 @@ def predict_files(
         if isinstance(run.task, PixelTask):
             yield from predict_pixels(run, run.task, paths, {} if unreadable is None else unreadable, flips)
             return
+        if tiles and isinstance(run.task, Detect):
+            yield from predict_parts(run, run.task, paths, {} if unreadable is None else unreadable)
+            return
         loader = run.loader([Record(id=name, image=path, split="test") for name, path in paths.items()], batch_size)
         loader.forgiving = True  # a folder of anything may be asked about
         for batch in loader.epoch(0):
             with torch.inference_mode(), run.computing():
-                predictions = run.task.predict(to_device(batch, run.device))
-            for prediction in predictions:
+                answers = run.task.predict(to_device(batch, run.device))
+            for prediction in answers:
                 yield paths[prediction.id], prediction
         if unreadable is not None:
             for name, reason in loader.unreadable.items():
                 unreadable[name] = reason.replace(str(paths[name]), name)
+
+
+def predict_parts(
+    run: Trained, task: Detect, paths: Mapping[str, Path], unreadable: dict[str, str]
+) -> Iterator[tuple[Path, Prediction]]:
+    """The same for boxes, one image after the other, the large ones in parts."""
+    frame, channels = run.frame, len(task.mean.flatten())
+
+    def find(batch: Batch) -> Sequence[Kept]:
+        here = to_device(batch, run.device)
+        with torch.inference_mode(), run.computing():
+            return task.found(task.output(here), task.threshold)
+
+    for name, path in paths.items():
+        try:
+            size = size_of(path)
+            if too_large(size, frame):
+                image = decode(path, channels=channels)
+                kept = find_in_parts(image, frame, find, task.overlap)
+                batch: Batch = {"id": [name], "image": image[None], "size": torch.tensor([size])}
+                (prediction,) = predictions([kept], batch, task.class_names)
+            else:
+                (batch,) = run.loader([Record(id=name, image=path, split="test")], 1).epoch(0)
+                (prediction,) = predictions(find(batch), batch, task.class_names)
+            yield path, prediction
+        except UserError as error:
+            unreadable[name] = str(error).replace(str(path), name)
 
 
 def predict_pixels(
@@ -164,11 +206,35 @@ def from_stdin(content: bytes, folder: Path) -> list[Path]:
 
 
 def document(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
-    """A prediction as JSON holds it: probabilities by class, likeliest first, the first k of them."""
+    """A prediction as JSON holds it: probabilities by class, likeliest first, the first k of them; boxes one by one."""
+    if isinstance(prediction, BoxPrediction):
+        return {"file": prediction.id, "objects": objects(prediction, k)}
     values = {"file": prediction.id} | {key: value for key, value in prediction.row().items() if key != "id"}
     if isinstance(prediction, ClassPrediction):
         values["probabilities"] = dict(prediction.top(k or len(prediction.class_names)))
     return values
+
+
+def objects(prediction: BoxPrediction, k: int | None = None) -> list[dict[str, Any]]:
+    """The objects of an image, the surest first, the first k of them: class, score, box in its pixels."""
+    row = prediction.row()
+    every = zip(row["labels"], row["scores"], row["boxes"], strict=True)
+    return [{"class": name, "score": score, "box": box} for name, score, box in islice(every, k)]
+
+
+def csv_rows(prediction: Prediction) -> list[dict[str, Any]]:
+    """The lines of a table for one image: for boxes one an object."""
+    if isinstance(prediction, BoxPrediction):
+        found = ((one, dict(zip(("x0", "y0", "x1", "y1"), one["box"], strict=True))) for one in objects(prediction))
+        return [{"file": prediction.id, "class": one["class"], "score": one["score"]} | box for one, box in found]
+    row = table_row(prediction)
+    if isinstance(prediction, MaskPrediction):
+        areas = prediction.areas()
+        row = {"file": prediction.id} | {name: areas.get(name, 0.0) for name in prediction.class_names}
+    if isinstance(prediction, ClassPrediction):
+        names = (f"p({name})" for name in prediction.class_names)
+        row |= zip(names, prediction.probabilities, strict=True)
+    return [{key: ";".join(value) if isinstance(value, list) else value for key, value in row.items()}]
 
 
 def table_row(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
@@ -176,6 +242,9 @@ def table_row(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
     if k is not None and isinstance(prediction, ClassPrediction):
         ranked = prediction.top(k)
         return {"file": prediction.id} | {str(i): f"{label} {p:.1%}" for i, (label, p) in enumerate(ranked, 1)}
+    if isinstance(prediction, BoxPrediction):
+        counts = prediction.counts()
+        return {"file": prediction.id} | {name: counts.get(name, 0) for name in prediction.class_names[:MOST_COUNTS]}
     values = {key: value for key, value in prediction.row().items() if key not in ("id", "probabilities")}
     if isinstance(prediction, MaskPrediction):
         shown = list(prediction.areas().items())[: k or MOST_AREAS]
@@ -184,7 +253,8 @@ def table_row(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
 
 
 def write_csv(answers: Iterable[tuple[Path, Prediction]], path: Path) -> Iterator[tuple[Path, Prediction]]:
-    """Pass `answers` on, and write each to the table `path`: the answer, then the probability of every class.
+    """Pass `answers` on, and write each to the table `path`: the answer, then the probability of every class; of boxes
+    one line an object.
 
     Raises UserError where `path` cannot be written.
     """
@@ -195,16 +265,9 @@ def write_csv(answers: Iterable[tuple[Path, Prediction]], path: Path) -> Iterato
     with file:
         writer = None
         for image, prediction in answers:
-            row = table_row(prediction)
-            if isinstance(prediction, MaskPrediction):
-                areas = prediction.areas()
-                row = {"file": prediction.id} | {name: areas.get(name, 0.0) for name in prediction.class_names}
-            if isinstance(prediction, ClassPrediction):
-                names = (f"p({name})" for name in prediction.class_names)
-                row |= zip(names, prediction.probabilities, strict=True)
-            row = {key: ";".join(value) if isinstance(value, list) else value for key, value in row.items()}
+            rows = csv_rows(prediction)
             if writer is None:
-                writer = csv.DictWriter(file, list(row))
+                writer = csv.DictWriter(file, BOX_COLUMNS if isinstance(prediction, BoxPrediction) else list(rows[0]))
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerows(rows)
             yield image, prediction

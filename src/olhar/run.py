@@ -24,6 +24,7 @@ from olhar.fit import make_accelerator
 from olhar.folder import RunFolder
 from olhar.predict import predict_files
 from olhar.tasks import PixelTask, Prediction
+from olhar.tasks.detect import Detect
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.task import Pictures
 from olhar.tiles import View
@@ -78,21 +79,30 @@ class Run:
         """How a task about every place of an image sees it."""
         assert isinstance(self.task, PixelTask)
         any_size = getattr(getattr(self.task.model, "encoder", None), "any_size", True)
-        return View(self.task, Frame.from_facts(self.facts["model"]["frame"]), any_size, flips)
+        return View(self.task, self.frame, any_size, flips)
+
+    @property
+    def frame(self) -> Frame:
+        """What a task about places in an image sees of it."""
+        return Frame.from_facts(self.facts["model"]["frame"])
 
     def loader(self, records: Sequence[Record], batch_size: int) -> Loader:
         """Images prepared as in training, in order, without augmentation."""
         return self.feeder.plain(records, batch_size=batch_size)
 
     def predict(
-        self, inputs: Sequence[str | Path] | str | Path, batch_size: int = 64, flips: bool = False
+        self,
+        inputs: Sequence[str | Path] | str | Path,
+        batch_size: int = 64,
+        flips: bool = False,
+        tiles: bool = False,
     ) -> list[Prediction]:
         """Answers for files, folders (with all below them) and patterns such as `img*.jpg`, in their order.
 
         Raises UserError where an input does not exist or holds no image.
         """
         several = [inputs] if isinstance(inputs, str | Path) else inputs
-        return [prediction for _, prediction in predict_files(self, several, batch_size, flips=flips)]
+        return [prediction for _, prediction in predict_files(self, several, batch_size, flips=flips, tiles=tiles)]
 
     def evaluate(self, data: str | Path, split: str | None = None) -> dict[str, float]:
         """The loss (nats) and the metrics on labelled data: their test split, else val, else all of them.
@@ -153,7 +163,7 @@ class Run:
         batch = self.feeder.read(record)
         if batch is None:
             return None
-        if not isinstance(self.task, PixelTask):
+        if not isinstance(self.task, PixelTask | Detect):
             return {"image": batch["image"][0]}
         with torch.inference_mode(), self.computing():
             here = to_device(batch, self.device)
@@ -174,6 +184,7 @@ def align_classes(collection: Collection, names: Sequence[str]) -> list[Record]:
             r,
             label=None if r.label is None else to[r.label],
             labels=None if r.labels is None else tuple(sorted(to[k] for k in r.labels)),
+            box_labels=None if r.box_labels is None else tuple(to[k] for k in r.box_labels),
             mask=None if r.mask is None else Relabelled(r.mask, tuple(to)),
         )
         for r in collection.records

@@ -172,6 +172,8 @@ def show_check(found: Any, allow: Sequence[str], following: str, as_json: bool) 
     kinds = [(n, MODES.get(mode, mode)) for mode, n in report.modes.items()]
     modes = kinds[0][1] if len(kinds) == 1 else ", ".join(f"{n:,} {kind}" for n, kind in kinds)
     say(f"\nImages of {span}; {modes}.")
+    if found.anchors:
+        say(found.anchors.sentence(found.canvas))
     for finding in sorted(report.findings, key=lambda f: LEVELS.index(f.level)):
         level = "allowed" if finding.code in allow else finding.level
         say(f"\n{level}: {finding.code}", COLOURS.get(level, ""))
@@ -202,6 +204,8 @@ def show_counts(collection: Any, report: Any) -> None:
         classes.sort(key=lambda item: -item[1][0])
         between = [sum(n) for n in zip(*(n for _, n in classes[10:-10]), strict=True)]
         classes[10:-10] = [(f"({len(classes) - 20} classes between)", between)]
+    if collection.task == "detect":
+        rows.append(("all objects", *(sum(n[i] for n in counts.values()) for i in range(len(splits)))))
     rows += [(name, *n) for name, n in classes]
     if collection.task == "regress":
         targets = [[record.target for record in collection.split(name)] for name in splits]
@@ -231,13 +235,13 @@ def pixel_shares(counts: Sequence[int]) -> list[float]:
 
 
 def class_counts(collection: Any, splits: Sequence[str]) -> dict[str, list[int]]:
-    """Images of each class in each split; of masks none, whose pixels have the classes."""
+    """Images, or objects, of each class in each split; of masks none, whose pixels have the classes."""
     if collection.task == "segment":
         return {}
     counts = {name: [0] * len(splits) for name in collection.class_names}
     for column, split in enumerate(splits):
         for record in collection.split(split):
-            for k in record.labels if record.labels is not None else (record.label,):
+            for k in next((s for s in (record.box_labels, record.labels) if s is not None), (record.label,)):
                 if k is not None:
                     counts[collection.class_names[k]][column] += 1
     return counts
@@ -262,5 +266,6 @@ def check_document(found: Any) -> dict[str, Any]:
         "classes": {name: dict(zip(splits, n, strict=True)) for name, n in class_counts(collection, splits).items()},
         **pixels,
         "image_sizes": asdict(report.sizes),
+        **({"anchors": asdict(found.anchors) | {"canvas": found.canvas}} if found.anchors else {}),
         "findings": [asdict(finding) for finding in report.findings],
     }

@@ -43,12 +43,13 @@ def pixel_weights(counts: Sequence[int], how: str) -> list[float] | None:
 
 
 def class_counts(collection: Collection, split: str) -> list[int]:
-    """Images of each class in a split; for several labels, images that have each label; for masks, pixels."""
+    """Images of each class in a split; for several labels, images that have each label; for masks, pixels; for boxes,
+    objects."""
     if collection.task == "segment":
         return pixel_counts(collection.split(split), len(collection.class_names))
     counts = [0] * len(collection.class_names)
     for record in collection.split(split):
-        for k in record.labels if record.labels is not None else (record.label,):
+        for k in next((some for some in (record.box_labels, record.labels) if some is not None), (record.label,)):
             if k is not None:
                 counts[k] += 1
     return counts

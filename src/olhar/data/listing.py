@@ -12,7 +12,8 @@ from olhar.data.sample import Collection, Split
 from olhar.errors import UserError
 
 TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl"})
-TEXT_EXTENSIONS = frozenset({".txt", ".json"})  # names of classes, lists of splits, COCO's annotations
+# names of classes, lists of splits, annotations of one image or of many
+TEXT_EXTENSIONS = frozenset({".txt", ".json", ".xml", ".yaml", ".yml", ".names"})
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
     "training": "train",

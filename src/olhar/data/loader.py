@@ -246,6 +246,7 @@ JOIN: dict[str, Callable[[list], Any]] = {
     "target": torch.tensor,
     "boxes": list,
     "box_labels": list,
+    "box_ignored": list,
     "text": list,
 }
 

@@ -1,4 +1,4 @@
-"""Random changes of images together with what is as large as they are: masks, clean pictures.
+"""Random changes of images together with what lies in them: masks, clean pictures, boxes.
 
 Shapes: N batch, C channels, P planes, H W the image that is kept, h w the canvas the model sees.
 """
@@ -13,11 +13,14 @@ import torchvision.transforms.v2.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
+from olhar.data.box_view import Placed, cut, mirror, only, shift
 from olhar.data.reading import GREY, Frame, pick, shrink
 from olhar.data.sample import IGNORE, Batch, Sample
 from olhar.data.transforms import Augment, Indices, uniform
 from olhar.ops import image as ops
 
+# Least and largest scale of parts with objects: these must stay whole for the most part, and be as large as they are.
+AROUND = (0.7, 1.4)
 TOGETHER = ("image", "mask", "clean")  # the keys of a sample that are as large as its image
 
 
@@ -32,7 +35,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Paired(Augment):
-    """A part of the image at another scale, mirrored, with other light and colour; masks follow exactly.
+    """A part of the image at another scale, mirrored, with other light and colour; masks and boxes follow exactly.
 
     Args:
         canvas: (h, w) of what the model sees.
@@ -62,6 +65,9 @@ class Paired(Augment):
                 planes = sample[key] if key != "mask" else sample["mask"][None]
                 shown = show(planes, window, self.canvas, IGNORE if key == "mask" else GREY, nearest=key == "mask")
                 result[key] = (F.horizontal_flip(shown) if flipped else shown)[0 if key == "mask" else ...]
+        if "boxes" in sample:
+            boxes, kept = cut(sample["boxes"], placed((height, width), window, self.canvas))
+            result |= only(sample, mirror(boxes, self.canvas[1]) if flipped else boxes, kept)
         if self.recolour:
             factors = (torch.tensor([1 + self.colour * (2 * v - 1)]) for v in u[5:8])
             result["image"] = ops.recolour(result["image"][None], *factors)[0]
@@ -88,21 +94,27 @@ def show(
     planes: UInt8[Tensor, "P H W"], window: Window, canvas: tuple[int, int], fill: int, nearest: bool
 ) -> UInt8[Tensor, "P h w"]:
     """The window of an image on a canvas, `fill` where it reaches beyond the image."""
-    height, width = planes.shape[1:]
-    top, bottom = max(0, round(window.top)), min(height, max(round(window.top + window.height), round(window.top) + 1))
-    left, right = max(0, round(window.left)), min(width, max(round(window.left + window.width), round(window.left) + 1))
-    part = planes[:, top:bottom, left:right]
-    down, across = canvas[0] / window.height, canvas[1] / window.width
-    y0, y1 = (round((edge - window.top) * down) for edge in (top, bottom))
-    x0, x1 = (round((edge - window.left) * across) for edge in (left, right))
-    y0, x0 = min(max(y0, 0), canvas[0] - 1), min(max(x0, 0), canvas[1] - 1)
-    size = min(max(y1 - y0, 1), canvas[0] - y0), min(max(x1 - x0, 1), canvas[1] - x0)
+    at = placed((planes.shape[1], planes.shape[2]), window, canvas)
+    part, size = planes[:, at.top : at.bottom, at.left : at.right], (at.height, at.width)
     shown = pick(part, size) if nearest else shrink(part, size)
     if size == canvas:
         return shown
     laid = torch.full((*canvas, len(planes)), fill, dtype=torch.uint8).permute(2, 0, 1)
-    laid[:, y0 : y0 + size[0], x0 : x0 + size[1]] = shown
+    laid[:, at.y : at.y + at.height, at.x : at.x + at.width] = shown
     return laid
+
+
+def placed(image: tuple[int, int], window: Window, canvas: tuple[int, int]) -> Placed:
+    """Where the window of an `image` (H, W) lies on a canvas (h, w), in whole pixels."""
+    height, width = image
+    top, bottom = max(0, round(window.top)), min(height, max(round(window.top + window.height), round(window.top) + 1))
+    left, right = max(0, round(window.left)), min(width, max(round(window.left + window.width), round(window.left) + 1))
+    down, across = canvas[0] / window.height, canvas[1] / window.width
+    y0, y1 = (round((edge - window.top) * down) for edge in (top, bottom))
+    x0, x1 = (round((edge - window.left) * across) for edge in (left, right))
+    y0, x0 = min(max(y0, 0), canvas[0] - 1), min(max(x0, 0), canvas[1] - 1)
+    high, wide = min(max(y1 - y0, 1), canvas[0] - y0), min(max(x1 - x0, 1), canvas[1] - x0)
+    return Placed(top, left, bottom, right, y0, x0, high, wide)
 
 
 @dataclass(frozen=True)
@@ -118,14 +130,30 @@ class PairedSmall(Augment):
         changed = self.batch(torch.cat(parts, 1) if len(parts) > 1 else parts[0], index, epoch)
         for key, part in zip(keys, changed.split([part.shape[1] for part in parts], 1), strict=True):
             batch[key] = part if key != "mask" else part[:, 0]
+        if "boxes" in batch:
+            self.move_boxes(batch, index, epoch)
         return batch
 
     def batch(self, image: UInt8[Tensor, "N P H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N P H W"]:
-        reach = round(self.move * min(image.shape[2:]))
+        changes = self.changes((image.shape[2], image.shape[3]), index, epoch)
+        return ops.flip_shift(image, *(torch.from_numpy(values).to(image.device) for values in changes))
+
+    def changes(self, size: tuple[int, int], index: Indices, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each image whether it is mirrored, and how far it is moved down and right."""
+        reach = round(self.move * min(size))
         u = uniform(self.seed, epoch, index, 2)
         down, right = np.floor((2 * reach + 1) * u).astype(np.int64).T - reach
-        moves = [torch.from_numpy(values).to(image.device) for values in (self.flipped(index, epoch), down, right)]
-        return ops.flip_shift(image, *moves)
+        return self.flipped(index, epoch), down, right
+
+    def move_boxes(self, batch: Batch, index: Indices, epoch: int) -> None:
+        """The boxes of each image to where they are now. What is reflected at a border is no new object."""
+        size = (batch["image"].shape[2], batch["image"].shape[3])
+        for i, (flipped, down, right) in enumerate(zip(*self.changes(size, index, epoch), strict=True)):
+            own = batch["boxes"][i]
+            own, kept = shift(mirror(own, size[1]) if flipped else own, int(down), int(right), size)
+            batch["boxes"][i] = own[kept]
+            for key in ("box_labels", "box_ignored"):
+                batch[key][i] = batch[key][i][kept]
 
     def describe(self) -> str:
         mirrored = "mirrored left-right and " if self.flip else ""
@@ -139,6 +167,8 @@ def make_paired(name: str, frame: Frame, flip: bool, seed: int, restoring: bool)
         return PairedSmall(size, flip, seed)
     if name == "none" and frame.canvas == frame.whole:
         return Augment(size, flip, seed)
+    if frame.truth == "boxes" and name == "paired":
+        return Paired(size, flip, seed, frame.canvas, frame.detail, zoom=AROUND)
     if restoring or name == "none":  # parts of the canvas' size have to be cut out all the same
         return Paired(size, flip, seed, frame.canvas, frame.detail, zoom=(1.0, 1.0), stretch=1.0, recolour=False)
     return Paired(size, flip, seed, frame.canvas, frame.detail)

@@ -16,14 +16,16 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
+from olhar.data.box_view import forth, letterboxed
 from olhar.data.decode import decode
+from olhar.data.image_size import size_of
 from olhar.data.sample import IGNORE, Record, Sample, Source
 from olhar.errors import UserError
 
 GREY = 128  # what lies beside an image on its canvas: about what pixels are on average
 SCALES = (1, 2, 4, 8)  # at which a JPEG may have been decoded
 
-Truth = Literal["", "mask", "clean"]
+Truth = Literal["", "mask", "clean", "boxes"]
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,8 @@ class Letterbox:
 
     def place(self, height: int, width: int) -> tuple[int, int, int, int]:
         """top, left, height, width on the canvas of an image of `height` x `width`."""
-        scale = min(self.height / height, self.width / width)
-        h, w = max(1, round(height * scale)), max(1, round(width * scale))
-        return (self.height - h) // 2, (self.width - w) // 2, h, w
+        at = letterboxed((height, width), (self.height, self.width))
+        return at.y, at.x, at.height, at.width
 
     def lay(self, image: UInt8[Tensor, "C H W"], top: int, left: int, fill: int) -> UInt8[Tensor, "C h w"]:
         """`image` on a canvas of `fill`."""
@@ -127,7 +128,7 @@ class Reader:
 
     Args:
         num_classes: K, where records carry several labels, to write them as K zeros and ones.
-        truth: what a record holds beside its image: "mask", "clean", or "" for nothing as large.
+        truth: what a record holds beside its image: "mask", "clean", "boxes", or "" for nothing that lies in it.
     """
 
     resize: Resize | Letterbox
@@ -138,7 +139,7 @@ class Reader:
     def shape(self) -> tuple[int, int, int]:
         """[h, w, P]: the largest that `planes` makes, as the cache keeps it."""
         channels = self.resize.channels
-        return *self.resize.largest, channels + {"": 0, "mask": 1, "clean": channels}[self.truth]
+        return *self.resize.largest, channels + {"": 0, "mask": 1, "clean": channels, "boxes": 0}[self.truth]
 
     @property
     def uniform(self) -> bool:
@@ -166,6 +167,8 @@ class Reader:
             assert record.clean is not None
             clean = self.decode(record.clean)
             return torch.cat([resize(image, resize.place(*clean.shape[1:])), resize(clean)])
+        if self.truth == "boxes":  # the image may have been decoded at a fraction: its boxes say what its size is
+            return resize(image, resize.place(*size_of(record.image)))
         return resize(image)
 
     def decode(self, source: Path | Source) -> UInt8[Tensor, "C H W"]:
@@ -174,7 +177,7 @@ class Reader:
 
     def split(self, planes: UInt8[Tensor, "*N P h w"]) -> dict[str, Tensor]:
         """The planes of one image, or of many, by the keys of a sample."""
-        if not self.truth:
+        if self.truth in ("", "boxes"):
             return {"image": planes}
         channels = self.resize.channels
         image, rest = planes[..., :channels, :, :], planes[..., channels:, :, :]
@@ -192,6 +195,20 @@ class Reader:
             sample["target"] = record.target
         if record.text is not None:
             sample["text"] = record.text
+        if self.truth == "boxes":
+            sample |= self.objects(record)
+        return sample
+
+    def objects(self, record: Record) -> Sample:
+        """The size of the image, and where they are known its objects, on the canvas."""
+        size = size_of(record.image)
+        sample: Sample = {"size": torch.tensor(size)}
+        if record.boxes is None:
+            return sample
+        boxes, count = torch.tensor(record.boxes, dtype=torch.float32).view(-1, 4), len(record.boxes)
+        sample["boxes"] = forth(boxes, letterboxed(size, self.resize.largest))
+        sample["box_labels"] = torch.tensor(record.box_labels or (), dtype=torch.int64)
+        sample["box_ignored"] = torch.tensor(record.box_ignored or (False,) * count, dtype=torch.bool)
         return sample
 
 
@@ -206,7 +223,7 @@ def agree(record: Record, image: UInt8[Tensor, "C H W"], mask: UInt8[Tensor, "h 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a task about every place of an image sees of it: in training a part, the `canvas`; else all, the `whole`.
+    """What a task about places in an image sees of it: in training a part, the `canvas`; else all, the `whole`.
 
     Args:
         canvas: (h, w) of what the model is trained on.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from olhar.config import DataConfig
-from olhar.data import coco, folders, mask_folders, pairs, plain, table
+from olhar.data import coco_boxes, folders, mask_folders, pairs, plain, table, voc, yolo
 from olhar.data.listing import TABLE_EXTENSIONS, Candidate, Listing, count, extension, join, kinds, scan
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.data.sample import Collection
@@ -20,24 +20,30 @@ READERS: dict[str, Callable[[Listing, DataConfig], list[Candidate]]] = {
     "folders": folders.probe,
     "table": table.probe,
     "masks": mask_folders.probe,
-    "coco": coco.probe,
+    "coco": coco_boxes.probe_both,
+    "voc": voc.probe,
+    "yolo": yolo.probe,
     "pairs": pairs.probe,
     "plain": plain.probe,
 }
-TASKS = ("classify", "regress", "segment", "reconstruct")
+TASKS = ("classify", "regress", "segment", "reconstruct", "detect")
 SERVES = {
     "folders": ("classify", "regress"),
-    "table": ("classify", "regress"),
+    "table": ("classify", "regress", "detect"),
     "masks": ("segment",),
-    "coco": ("segment",),
+    "coco": ("segment", "detect"),
+    "voc": ("detect",),
+    "yolo": ("detect",),
     "pairs": ("reconstruct",),
     "plain": ("reconstruct",),
 }
 LAYOUTS = (
     "What is read: class folders (cat/1.jpg, or train/cat/1.jpg), a table (CSV, TSV or JSON lines) with a column of "
-    "files and a column of classes or numbers, images/ and masks/, COCO's JSON, and pairs in input/ and target/."
+    "files and a column of classes or numbers, images/ and masks/, COCO's JSON, boxes as Pascal VOC's XML, YOLO's text "
+    "files or a table, and pairs in input/ and target/."
 )
 NEED_CLASSES = {"classify": "classification", "segment": "segmentation"}
+FOR_BOXES = "give Pascal VOC's XML, COCO's JSON, YOLO's text files, or a table with a row for each box."
 FOR_MASKS = "give images/ and masks/ with files of the same names, or COCO's JSON with outlines."
 
 
@@ -101,7 +107,7 @@ def read_file(path: Path, config: DataConfig) -> Collection:
     if extension(path.name) in TABLE_EXTENSIONS:
         return table.read_file(path, config)
     if extension(path.name) == ".json":
-        return coco.read_file(path, config)
+        return coco_boxes.read_file(path, config)
     archive = extension(path.name) in (".zip", ".tar", ".gz", ".tgz")
     cure = "Unpack it and give the folder." if archive else LAYOUTS
     raise UserError(f"{path} is neither a folder nor a table. {cure}")
@@ -113,7 +119,7 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
     readers = [config.format] if config.format else [name for name in READERS if config.task in (None, *SERVES[name])]
     candidates = [candidate for name in readers for candidate in READERS[name](listing, config)]
     if not candidates:
-        if config.task not in ("segment", "reconstruct"):
+        if config.task not in ("segment", "reconstruct", "detect"):
             table.must_be_readable(listing)
         raise UserError(no_labels(listing, config.task))
     if len(candidates) > 1:
@@ -134,10 +140,10 @@ def no_labels(listing: Listing, task: str | None) -> str:
         return f"{listing.root} is empty. {LAYOUTS}"
     if not listing.images:
         return f"{listing.root} holds no images{others}. {LAYOUTS}"
-    if task == "segment":
-        return (
-            f"No masks were found in {listing.root}, for none of its {count(len(listing.images), 'image')}: {FOR_MASKS}"
-        )
+    if task in ("segment", "detect"):
+        what, cure = ("masks", FOR_MASKS) if task == "segment" else ("boxes", FOR_BOXES)
+        none = f"for none of its {count(len(listing.images), 'image')}"
+        return f"No {what} were found in {listing.root}, {none}: {cure}"
     layout = folders.lay_out(listing.images)
     if layout is not None:
         only = f"{listing.root} holds one class only ('{layout.class_names[0]}')"

@@ -18,6 +18,7 @@ else:
 
 IGNORE = 255  # in a mask: nobody knows the class of this pixel, and nobody is asked
 Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
+Box = tuple[float, float, float, float]  # x0 y0 x1 y1 in pixels, x to the right and y down
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -53,6 +54,9 @@ class Record:
     mask: "Source | None" = None  # the class of each pixel: renders uint8 [H, W], IGNORE where it is not known
     clean: "Path | Source | None" = None  # the picture that `image` is to become, where it is not `image` itself
     text: str | None = None
+    boxes: tuple[Box, ...] | None = None  # of the objects in it; () where there are none
+    box_labels: tuple[int, ...] | None = None  # class index of each box
+    box_ignored: tuple[bool, ...] | None = None  # boxes that need not be found (crowds); None: none of them
 
 
 class Sample(TypedDict, total=False):
@@ -66,6 +70,8 @@ class Sample(TypedDict, total=False):
     mask: Tensor  # uint8 [H, W], class indices, IGNORE where unknown
     boxes: Tensor  # float [n, 4], x0 y0 x1 y1 in pixels
     box_labels: Tensor  # int64 [n]
+    box_ignored: Tensor  # bool [n], objects that need be neither found nor missed
+    size: Tensor  # int64 [2], height and width of the image as it came, where boxes are asked for in its pixels
     text: str
     clean: Tensor  # uint8 [C, H, W], what `image` was before it was corrupted
 
@@ -81,6 +87,8 @@ class Batch(TypedDict, total=False):
     mask: Tensor  # uint8 [N, H, W], class indices, IGNORE where unknown
     boxes: list[Tensor]  # N tensors of float [n, 4]
     box_labels: list[Tensor]  # N tensors of int64 [n]
+    box_ignored: list[Tensor]  # N tensors of bool [n]
+    size: Tensor  # int64 [N, 2], height and width of each image as it came
     tokens: Tensor  # int64 [N, L]
     text: list[str]
     clean: Tensor  # uint8 [N, C, H, W]
@@ -158,6 +166,8 @@ class Collection:
         digest = hashlib.sha256(repr((self.format, self.task, self.class_names, self.multilabel)).encode())
         for r in self.records:
             digest.update(repr((r.id, r.split, r.label, r.labels, r.target, r.text)).encode())
+            if r.boxes is not None:
+                digest.update(repr((r.boxes, r.box_labels, r.box_ignored)).encode())
             for source in (r.image, r.mask, r.clean):
                 digest.update(identity(source).encode())
         return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ Shapes: H W space.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -29,7 +30,7 @@ LIMITS = {
     "holdout": (0, 1),
 }
 PARTS = ("background", *SHAPES)  # the classes of pixels
-TASKS = ("classify", "regress", "segment", "reconstruct")
+TASKS = ("classify", "regress", "segment", "detect", "reconstruct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,16 @@ def scenes(arguments: Arguments, split: Split) -> Iterator[Scene]:
         yield scene(index, arguments.size, arguments.objects, arguments.seed, pairs=pairs)
 
 
+def visible(drawn: Scene) -> dict[str, Any]:
+    """The boxes of what can be seen of each thing, and their classes, as a record holds them."""
+    truth = drawn.sample(noise=0.0)
+    boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in truth["boxes"].tolist())
+    return {"boxes": boxes, "box_labels": tuple(truth["box_labels"].tolist())}
+
+
 def collection(task: str | None = None, config: DataConfig | None = None, arguments: str = "") -> Collection:
-    """Scenes to classify (the shape of the main thing), to regress (its size), to segment (the shape each pixel shows)
-    or to reconstruct.
+    """Scenes to classify (the shape of the main thing), to regress (its size), to segment (the shape each pixel shows),
+    to detect (what is visible of every thing) or to reconstruct.
 
     `task` is by default the one of `config`, else "classify"; `arguments` is the text after `shapes:`; scenes are
     drawn at `config.image_size` where the arguments give no size.
@@ -113,6 +121,7 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
             label=drawn.label if task == "classify" else None,
             target=drawn.target if task == "regress" else None,
             mask=SceneMask(drawn, classes) if task == "segment" else None,
+            **(visible(drawn) if task == "detect" else {}),
         )
         for split in FIRST_INDEX
         for drawn in scenes(chosen, split)
@@ -123,6 +132,7 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
         "classify": f"classification of the {largest}shape, {len(SHAPES)} classes",
         "regress": "regression of the largest shape's diameter, in percent of the image's side",
         "segment": f"segmentation, {len(kept)} classes: the background and each shape",
+        "detect": f"detection of every thing, {len(SHAPES)} classes",
         "reconstruct": "each to be reconstructed",
     }[task]
     notes = ("The test shows pairs of colour and shape that training never does.",) if chosen.holdout else ()
@@ -133,7 +143,7 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
         records=records,
         explanation=f"The embedded world of coloured shapes, {chosen.n:,} scenes of {chosen.size}x{chosen.size} pixels "
         f"with {things}, seed {chosen.seed}: {goal}; 80% train, 10% validation, 10% test, fixed.",
-        class_names={"classify": SHAPES, "segment": tuple(PARTS[k] for k in kept)}.get(task, ()),
+        class_names={"classify": SHAPES, "detect": SHAPES, "segment": tuple(PARTS[k] for k in kept)}.get(task, ()),
         target_name="size" if task == "regress" else "",
         notes=notes,
         split_origin=dict.fromkeys(FIRST_INDEX, "drawn, a range of indices for each split"),

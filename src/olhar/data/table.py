@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from olhar.config import DataConfig
+from olhar.data import box_table
 from olhar.data.columns import (
     Finder,
     choose_file_column,
@@ -62,6 +63,10 @@ def candidate_of(tables: Sequence[Table], finder: Finder, config: DataConfig) ->
     files = file_columns(table, finder)
     if not files and config.file_column not in table.columns:
         return []
+    if config.task in (None, "detect"):
+        boxed = box_table.candidate_of(table, files, finder, config)
+        if boxed is not None or config.task == "detect":
+            return [boxed] if boxed else []
     sample = ", ".join(f"{name}={shorten(cells[0])}" for name, cells in list(table.columns.items())[:4])
     choose = f"give {finder.root / tables[0].name} instead of the folder"
     return [Candidate("table", f"the table {table.name}", sample, choose, lambda: read(table, files, finder, config))]

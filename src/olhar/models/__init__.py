@@ -16,6 +16,7 @@ from olhar.models.base import Decoder, Encoder
 from olhar.models.classifier import Classifier
 from olhar.models.cnn import CNN
 from olhar.models.dense import Dense
+from olhar.models.detector import Detector
 from olhar.models.fastcnn import FastCNN
 from olhar.models.linear import Linear
 from olhar.models.mlp import MLP
@@ -84,15 +85,29 @@ def decoder(name: str, encoder: Encoder, **args: Any) -> Decoder:
         UserError: no such decoder, argument or value, or the encoder gives no map.
     """
     make = _make(DECODERS, "decoder", name, args)
-    if not encoder.any_size and max(encoder.image_size) <= min(encoder.strides):
-        kind = type(encoder).__name__.lower()
-        raise UserError(f"A decoder needs an encoder that gives maps, and {kind} gives one vector an image: try a cnn.")
+    must_give_maps(encoder, "A decoder")
     return make(encoder.channels)
 
 
 def dense(body: Encoder, decoder_name: str, num_outputs: int, **args: Any) -> Dense:
     """`body` with a new decoder of that name and its `args`, and a head of `num_outputs` a pixel."""
     return Dense(body, decoder(decoder_name, body, **args), num_outputs)
+
+
+def detector(body: Encoder, num_classes: int, **args: Any) -> Detector:
+    """`body` with a neck and heads for anchors; `args` are those of `Detector`.
+
+    Raises UserError where the encoder gives no map.
+    """
+    must_give_maps(body, "Detection")
+    return Detector(body, num_classes, **args)
+
+
+def must_give_maps(body: Encoder, who: str) -> None:
+    """Raise UserError for an encoder whose only level is one vector an image."""
+    if not body.any_size and max(body.image_size) <= min(body.strides):
+        kind = type(body).__name__.lower()
+        raise UserError(f"{who} needs an encoder that gives maps, and {kind} gives one vector an image: try a cnn.")
 
 
 def autoencoder(name: str, in_channels: int, image_size: tuple[int, int], **args: Any) -> Autoencoder | VAE:

@@ -16,12 +16,16 @@ from torch import Tensor
 
 from olhar.errors import UserError
 from olhar.inspection.network import NetworkTable
+from olhar.metrics_detection import Answers, Truth, answers_from, truth_from
 from olhar.report.pictures import data_uri
 
 # ids of images -> what is shown of each side by side, by name, uint8 [C, H, W]; None where a file is gone
 Images = Callable[[list[str]], Sequence[Mapping[str, Tensor] | None]]
 NAMES = {
     "miou": "mean IoU",
+    "ap": "average precision",
+    "ap50": "average precision at IoU 0.5",
+    "ap75": "average precision at IoU 0.75",
     "psnr": "PSNR",
     "psnr_before": "PSNR before",
     "ssim": "SSIM",
@@ -142,6 +146,15 @@ class Story:
     @property
     def segmented(self) -> bool:
         return self.task == "segment" and bool(self.predictions)
+
+    @property
+    def detected(self) -> bool:
+        return self.task == "detect" and bool(self.predictions)
+
+    @cached_property
+    def boxes(self) -> list[tuple[Answers, Truth]]:
+        """All answers and the truth of each image, also answers below the threshold."""
+        return [(answers_from(row["answers"]), truth_from(row["truth"])) for row in self.predictions]
 
     @property
     def reconstructed(self) -> bool:

@@ -44,7 +44,18 @@ def plural(count: int, noun: str, many: str | None = None) -> str:
 
 def metric_value(name: str, value: float | None) -> str:
     """Shares as percentages, errors as numbers."""
-    shares = {"accuracy", "balanced_accuracy", "f1", "top5", "mean_average_precision", "exact_match", "miou"}
+    shares = {
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "top5",
+        "mean_average_precision",
+        "exact_match",
+        "miou",
+        "ap",
+        "ap50",
+        "ap75",
+    }
     if name in ("psnr", "psnr_before") and value is not None:
         return f"{value:.2f} dB"
     return percent(value) if name in shares | {"pixel_accuracy", "mean_precision", "mean_recall"} else number(value)

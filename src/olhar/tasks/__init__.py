@@ -1,6 +1,7 @@
 """What can be learnt. A new task is one file here and one line below."""
 
 from olhar.tasks.classify import Classify
+from olhar.tasks.detect import Detect
 from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.regress import Regress
@@ -12,6 +13,7 @@ TASKS: dict[str, type[Task]] = {
     "regress": Regress,
     "segment": Segment,
     "reconstruct": Reconstruct,
+    "detect": Detect,
 }
 
 __all__ = ["TASKS", "PixelTask", "Prediction", "Task"]

@@ -43,6 +43,7 @@ class Task(nn.Module, ABC, Generic[Output]):
     name: ClassVar[str]
     watch: str  # the validation metric by which the best weights are chosen
     watch_mode: ClassVar[str]  # "max" or "min"
+    tuned: ClassVar[bool] = False  # its answers depend on a number that is chosen on validation after the training
     chance: float | None = None  # the loss of a model that has learnt nothing, in nats, where it is known
 
     mean: Tensor
@@ -94,6 +95,9 @@ class Task(nn.Module, ABC, Generic[Output]):
     def draw(self, output: Output, batch: Batch) -> list[Pictures]:
         """What a person wants to see of each image: itself, and where it is a picture the answer and the truth."""
         return [{"image": image} for image in batch["image"].cpu()]
+
+    def tune(self, values: dict[str, float]) -> None:
+        """Where `tuned`: take from the figures of the best weights on validation what only they can say."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -7,6 +7,13 @@ from olhar.report.panels.classes import classes_panel, labels_panel
 from olhar.report.panels.confusion import confusion_panel
 from olhar.report.panels.curves import curves_panel
 from olhar.report.panels.data import data_panel
+from olhar.report.panels.detection import (
+    boxes_panel,
+    found_panel,
+    kinds_panel,
+    precision_recall_panel,
+    worst_boxes_panel,
+)
 from olhar.report.panels.headline import headline_panel
 from olhar.report.panels.latent import latent_panel
 from olhar.report.panels.messages import messages_panel
@@ -29,13 +36,18 @@ PANELS: tuple[Callable[[Story], Panel | None], ...] = (
     labels_panel,
     regression_panel,
     pixels_panel,
+    found_panel,
+    precision_recall_panel,
+    kinds_panel,
     psnr_panel,
     mistakes_panel,
     errors_panel,
     worst_masks_panel,
+    worst_boxes_panel,
     worst_restored_panel,
     examples_panel,
     masks_panel,
+    boxes_panel,
     restored_panel,
     latent_panel,
     calibration_panel,

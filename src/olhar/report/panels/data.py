@@ -61,11 +61,12 @@ def class_table(story: Story):
     if hidden > 0:
         half = MOST_CLASSES // 2
         rows = [*rows[:half], [f"… {plural(hidden, 'class', 'classes')} between …", (0, ""), ""], *rows[-half:]]
-    heads = [("Class", "text"), (f"Training {'pixels' if pixels else 'images'}", "bar"), ("Share", "number")]
+    what = {"segment": "pixels", "detect": "objects"}.get(story.task, "images")
+    heads = [("Class", "text"), (f"Training {what}", "bar"), ("Share", "number")]
     table = part("table", heads, rows)
     if not balanced:
         return table
-    mean = plural(round(total / len(counts)), "training image")
+    mean = plural(round(total / len(counts)), f"training {what[:-1]}")
     sentence = f"The {len(counts)} classes are balanced: about {mean} each."
     return part("paragraph", sentence) + part("details", "Every class", table)
 

@@ -54,6 +54,8 @@ def sentence(story: Story) -> str:
         learnt = f"learned to read {story.get('data.target_name', 'a number')} off an image,"
     elif story.task == "segment":
         learnt = f"learned to give each pixel one of {plural(len(story.classes), 'class', 'classes')},"
+    elif story.task == "detect":
+        learnt = f"learned to find objects of {plural(len(story.classes), 'class', 'classes')}"
     elif story.task == "reconstruct":
         learnt = LEARNT[story.get("task.settings.corruption", "none")]
     elif story.multilabel:
