@@ -4,6 +4,7 @@ Every metric adds up over batches and over processes, so that each sample counts
 batch averages.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -28,13 +29,14 @@ NO_ERROR = 100.0  # dB given to images without an error, whose PSNR is infinite
 
 
 def results(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """What metrics have come to, by name; one metric may tell several."""
+    """What metrics have come to, by name; one metric may tell several. What nothing was measured of (small objects,
+    where there are none) is left out: JSON knows no NaN."""
     found: dict[str, float] = {}
     for name, metric in metrics.items():
         value = metric.compute()
         told = value if isinstance(value, dict) else {name: value}
         found |= {key: float(one) for key, one in told.items()}
-    return found
+    return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
 def classification(num_classes: int) -> dict[str, Metric]:

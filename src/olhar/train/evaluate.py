@@ -1,5 +1,6 @@
 """One pass over a split without gradients: every sample counts once, however many processes share it."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,7 +37,7 @@ def evaluate(
             if rows is not None:
                 rows.extend(describe(task, output, on_device))
         result = {"loss": float(loss.compute())}
-        result |= results(metrics)
+        result |= {task.watch: math.nan} | results(metrics)
     task.train(was_training)
     return result
 
