@@ -108,7 +108,7 @@ def peer(train: list[Record], test: list[Record], k: int, lr: float, seconds: fl
         optimizer.step()
         steps += 1
     print(
-        f"  peer, lr {lr:g}: {steps} steps, {steps * BATCH / len(train):.1f} passes, loss {float(loss):.3f}", flush=True
+        f"  peer, lr {lr:g}: {steps} steps, {steps * BATCH / len(train):.1f} passes, loss {loss.item():.3f}", flush=True
     )
     model.eval()
     confusion = torch.zeros(k, k, dtype=torch.int64)
