@@ -52,7 +52,7 @@ class Trained(Protocol):
     def computing(self) -> AbstractContextManager[Any]: ...
     def view(self, flips: bool) -> View: ...
     @property
-    def frame(self) -> Frame: ...
+    def frame(self) -> Frame | None: ...
     def loader(self, records: Sequence[Record], batch_size: int) -> Loader: ...
 
 
@@ -101,6 +101,7 @@ def predict_parts(
 ) -> Iterator[tuple[Path, Prediction]]:
     """The same for boxes, one image after the other, the large ones in parts."""
     frame, channels = run.frame, len(task.mean.flatten())
+    assert frame is not None
 
     def find(batch: Batch) -> Sequence[Kept]:
         here = to_device(batch, run.device)

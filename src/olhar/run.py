@@ -78,13 +78,15 @@ class Run:
     def view(self, flips: bool = False) -> View:
         """How a task about every place of an image sees it."""
         assert isinstance(self.task, PixelTask)
+        assert self.frame is not None
         any_size = getattr(getattr(self.task.model, "encoder", None), "any_size", True)
         return View(self.task, self.frame, any_size, flips)
 
     @property
-    def frame(self) -> Frame:
-        """What a task about places in an image sees of it."""
-        return Frame.from_facts(self.facts["model"]["frame"])
+    def frame(self) -> Frame | None:
+        """What a task about places in an image sees of it; None for the other tasks."""
+        facts = self.facts["model"].get("frame")
+        return Frame.from_facts(facts) if facts else None
 
     def loader(self, records: Sequence[Record], batch_size: int) -> Loader:
         """Images prepared as in training, in order, without augmentation."""

@@ -81,7 +81,7 @@ def write(path: Path, annotations: list[dict[str, Any]], images: int = 1, **more
 
 
 def read(data: Path, **settings: object) -> Collection:
-    return recognise(data, config=DataConfig(val_fraction=0.0, **settings))  # type: ignore[arg-type]
+    return recognise(data, config=DataConfig(**{"val_fraction": 0.0, "task": "segment", **settings}))  # type: ignore[arg-type]
 
 
 def test_smaller_objects_lie_above_larger_ones_and_crowds_below_both(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_outlines_for_an_image_of_another_size(tmp_path: Path) -> None:
         annotations.append({"id": i, "image_id": i, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]})
     tree = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
     (tmp_path / "coco.json").write_text(json.dumps(tree))
-    found = the("mask-size", check(tmp_path))
+    found = the("mask-size", check(tmp_path, task="segment"))
     assert (found.files, "the first 21 x 16 beside 20 x 16" in found.message) == (("4.jpg",), True)
 
 
