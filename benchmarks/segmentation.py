@@ -199,7 +199,8 @@ def large(args: argparse.Namespace) -> None:
         big = Path(folder) / "big.jpg"
         Image.open(args.image).convert("RGB").resize((args.width, args.height), Image.Resampling.BICUBIC).save(big)
         start = time.monotonic()
-        subprocess.run([sys.executable, "-m", "olhar", "predict", args.run, str(big), "--out", args.out], check=True)
+        command = [sys.executable, "-m", "olhar", "predict", args.run, str(big), "--out", args.out]
+        subprocess.run(command + ["--tiles"] * args.tiles, check=True)
         took, held = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         print(f"{args.width} x {args.height}: {took:.1f} s, {held / 2**20:.2f} GB at most; the mask is in {args.out}")
 
@@ -225,6 +226,7 @@ def main() -> None:
     three.add_argument("--width", type=int, default=4000)
     three.add_argument("--height", type=int, default=3000)
     three.add_argument("--out", default="large-mask")
+    three.add_argument("--tiles", action="store_true")
     three.set_defaults(act=large)
     args = parser.parse_args()
     show_machine()

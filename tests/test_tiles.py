@@ -73,6 +73,10 @@ def test_one_glance_where_the_image_is_like_those_learnt_from():
     assert asked == [(1, 3, 36, 48)] * 2
     asked.clear()
     assert view(frame).settled(noise(3, 300, 400), answer).shape == (1, 300, 400)
+    assert asked == [(1, 3, 36, 48)], "what has learnt from whole images sees large ones whole"
+    asked.clear()
+    assert view(frame, tiles=True).settled(noise(3, 300, 400), answer).shape == (1, 300, 400)
+    assert sum(shape[0] for shape in asked) > 10
     assert {shape[1:] for shape in asked} == {(3, 36, 48)}
     asked.clear()
     assert view(Frame((16, 16), (90, 90), fit=False)).settled(noise(3, 50, 70), answer).shape == (1, 50, 70)

@@ -171,7 +171,9 @@ def predict_options(parser: Usage) -> None:
     parser.add_argument("inputs", metavar="IMAGE", nargs="+", help="a file, a folder, a pattern, or -")
     parser.add_argument("--batch-size", type=positive, metavar="N", default=64, help="images at a time [64]")
     parser.add_argument("--flips", action="store_true", help="masks and images: the mean with the mirror image's")
-    parser.add_argument("--tiles", action="store_true", help="boxes: look at large images part by part")
+    parser.add_argument(
+        "--tiles", action="store_true", help="look at images larger than those of the training part by part"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where masks and images go [RUN/predictions]")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")

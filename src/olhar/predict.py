@@ -50,7 +50,7 @@ class Trained(Protocol):
     device: torch.device
 
     def computing(self) -> AbstractContextManager[Any]: ...
-    def view(self, flips: bool) -> View: ...
+    def view(self, flips: bool, tiles: bool) -> View: ...
     @property
     def frame(self) -> Frame | None: ...
     def loader(self, records: Sequence[Record], batch_size: int) -> Loader: ...
@@ -68,7 +68,7 @@ def predict_files(
 
     Args:
         flips: for tasks about every place: the mean of the answers for the image and its mirror image.
-        tiles: of boxes: images that are larger than those of the training are looked at part by part, at its scale.
+        tiles: images that are larger than those of the training are looked at part by part, at its scale.
         inputs: files, folders (with all below them), patterns such as `img*.jpg`, or `-` for standard input.
         unreadable: receives name -> reason for the images that are left out.
     Raises:
@@ -79,7 +79,8 @@ def predict_files(
         paths = {"stdin" if p.parent == scratch else str(p): p for p in expand(inputs, scratch)}
         run.task.eval()
         if isinstance(run.task, PixelTask):
-            yield from predict_pixels(run, run.task, paths, {} if unreadable is None else unreadable, flips)
+            view = run.view(flips, tiles)
+            yield from predict_pixels(run, run.task, view, paths, {} if unreadable is None else unreadable)
             return
         if tiles and isinstance(run.task, Detect):
             yield from predict_parts(run, run.task, paths, {} if unreadable is None else unreadable)
@@ -125,10 +126,10 @@ def predict_parts(
 
 
 def predict_pixels(
-    run: Trained, task: PixelTask, paths: Mapping[str, Path], unreadable: dict[str, str], flips: bool
+    run: Trained, task: PixelTask, view: View, paths: Mapping[str, Path], unreadable: dict[str, str]
 ) -> Iterator[tuple[Path, Prediction]]:
     """The same for a task about every place: one image after the other at its own size, the next one read meanwhile."""
-    view, channels = run.view(flips), len(task.mean.flatten())
+    channels = len(task.mean.flatten())
 
     def answer(planes: Tensor) -> Tensor:
         return task.answer(to_device(task.batch_of(planes), run.device)).float()

@@ -75,12 +75,12 @@ class Run:
         same = all(self.facts["machine"].get(key) == here[key] for key in ("cpu", "device"))
         return autocast(self.device, choice if same else "fp32")
 
-    def view(self, flips: bool = False) -> View:
+    def view(self, flips: bool = False, tiles: bool = False) -> View:
         """How a task about every place of an image sees it."""
         assert isinstance(self.task, PixelTask)
         assert self.frame is not None
         any_size = getattr(getattr(self.task.model, "encoder", None), "any_size", True)
-        return View(self.task, self.frame, any_size, flips)
+        return View(self.task, self.frame, any_size, flips, tiles)
 
     @property
     def frame(self) -> Frame | None:

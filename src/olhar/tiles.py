@@ -1,8 +1,9 @@
 """A trained model's answer for every place of an image, however large the image is.
 
-An image is seen at the scale the model has learnt at: all of it at once where that is what it learnt from, else in
-tiles that overlap and are blended, so that no seam shows. Only a band of tiles is held as numbers at a time; what is
-settled of it is one byte a pixel.
+A model that has learnt from whole images sees all of a new one at once: in a part of it it would look for the layout
+of a whole. One that has learnt from parts sees tiles at the same scale, which overlap and are blended so that no seam
+shows; so does any other where it is asked to, for pictures that show more than those of the training. Only a band of
+tiles is held as numbers at a time; what is settled of it is one byte a pixel.
 
 Shapes: C channels, P numbers a place (classes, colours), Q bytes a place, H W the answer, h w the image as it is seen.
 """
@@ -36,12 +37,14 @@ class View:
         frame: the scale and the size it has learnt at.
         any_size: the model takes other sizes than those of `frame`.
         flips: also ask about the mirrored image, and take the mean.
+        tiles: look at an image that is larger than those of the training part by part, at their scale.
     """
 
     task: PixelTask
     frame: Frame
     any_size: bool = True
     flips: bool = False
+    tiles: bool = False
 
     def settled(self, image: UInt8[Tensor, "C H W"], answer: Answer) -> UInt8[Tensor, "Q H W"]:
         """What `answer` says of every pixel of an image."""
@@ -49,7 +52,7 @@ class View:
         size = (image.shape[1], image.shape[2])
         h, w = (max(1, round(self.frame.scale * side)) for side in size)
         fits = h <= LEEWAY * self.frame.whole[0] and w <= LEEWAY * self.frame.whole[1]
-        if self.frame.fit and fits:
+        if self.frame.fit and (fits or not self.tiles):
             box = Letterbox(*self.frame.whole, len(image))
             top, left, h, w = box.place(*size)
             values = ask(box(image)[None])[0, :, top : top + h, left : left + w]
