@@ -39,7 +39,7 @@ def filters() -> dict[str, dict[str, Filter]]:
         },
         "non-local means": {
             f"h {h:g}, patch {p}": lambda x, h=h, p=p: cv2.fastNlMeansDenoisingColored(x, None, h, h, p, 21)
-            for h, p in itertools.product((8, 11, 14, 17, 20), (3, 5, 7))
+            for h, p in itertools.product((11, 14, 17, 20, 24, 28), (3, 5, 7))
         },
     }
 
