@@ -22,7 +22,7 @@ PLAIN_OPTIONS = {
     " --run --seed --task --weights",
     "resume": "--json --verify",
     "evaluate": "--json --split",
-    "predict": "--batch-size --csv --flips --json --out --pictures --tiles --top",
+    "predict": "--batch-size --csv --flips --format --json --out --pictures --tiles --top",
     "report": "",
     "models": "--json",
 }

@@ -92,12 +92,17 @@ def predict(found: Namespace) -> int:
 
     unreadable: dict[str, str] = {}
     trained = run.load(found.run)
-    answers = room.predict_files(trained, found.inputs, found.batch_size, unreadable, found.flips, found.tiles)
     out = found.out or (trained.path / "predictions" if trained.answers_with_pictures else None)
-    if out:
+    room.check_output(trained.task, found.out, found.format)
+    answers = room.predict_files(trained, found.inputs, found.batch_size, unreadable, found.flips, found.tiles)
+    if out and trained.answers_with_pictures:
         from olhar.pictures import write_results
 
         answers = write_results(answers, out)
+    elif out:
+        from olhar.annotate import write_boxes
+
+        answers = write_boxes(answers, out, found.format or "coco")
     if found.pictures:
         from olhar.pictures import write_pictures
 
@@ -109,7 +114,7 @@ def predict(found: Namespace) -> int:
     else:
         terminal.show_predictions(room.table_row(answer, found.top) for _, answer in answers)
     if out:
-        kind = "masks" if trained.task.name == "segment" else "images"
+        kind = {"segment": "masks", "detect": "boxes"}.get(trained.task.name, "images")
         print(f"The {kind} are in {out}.", file=sys.stderr)
     for name, reason in unreadable.items():
         print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
@@ -174,7 +179,11 @@ def predict_options(parser: Usage) -> None:
     parser.add_argument(
         "--tiles", action="store_true", help="look at images larger than those of the training part by part"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where masks and images go [RUN/predictions]")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where masks and images go [RUN/predictions], or boxes [nowhere]"
+    )
+    form = choice(("coco", "yolo"))
+    parser.add_argument("--format", metavar="NAME", type=form, help="of the boxes in --out: coco or yolo [coco]")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")
