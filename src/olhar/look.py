@@ -125,7 +125,9 @@ def own_records(folder: RunFolder) -> list[Record]:
     Raises UserError where its data are no longer there.
     """
     try:
-        known = {record.id: record for record in recognise(folder.facts["data"]["path"], folder.config.data).records}
+        known = {
+            record.id: record for record in recognise(folder.facts["data"]["path"], config=folder.config.data).records
+        }
         ids = json.loads(folder.splits.read_text(encoding="utf-8"))["val"]
         records = [known[name] for name in ids if name in known]
     except (UserError, OSError):

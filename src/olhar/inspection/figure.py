@@ -94,7 +94,7 @@ DARK = Style(
 )  # fmt: skip
 
 
-def settings(style: Style) -> dict[str, Any]:
+def settings(style: Style) -> dict[Any, Any]:
     """A style as matplotlib's settings."""
     installed = set(font_manager.get_font_names())
     return {
