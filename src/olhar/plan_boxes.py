@@ -10,7 +10,7 @@ from olhar.config import Config
 from olhar.data.transforms import SMALL
 from olhar.errors import UserError
 from olhar.plan import Facts, Plan, settle_recipe
-from olhar.plan_pixels import ADAM
+from olhar.plan_pixels import ADAM, TUNE
 
 
 def resolve_boxes(config: Config, facts: Facts) -> Plan:
@@ -18,8 +18,6 @@ def resolve_boxes(config: Config, facts: Facts) -> Plan:
     check_given(config.model.detector_args)
     if config.data.mix != "none":
         raise UserError(f"--data.mix {config.data.mix} is for labels of whole images: leave it out.")
-    if config.model.weights:
-        raise UserError("Detection is trained from random weights: leave --weights out.")
     plan, shorter = Plan(config), min(facts.height, facts.width)
     scale = canvas_scale(max(facts.height, facts.width), ON_GPU if facts.accelerator else ON_CPU)
     size = max(1, round(scale * shorter))
@@ -34,7 +32,7 @@ def resolve_boxes(config: Config, facts: Facts) -> Plan:
         plan.settle("model.name", "resnet9-slim", "few, wide layers: learns most in minutes")
     plan.settle("data.augment", "paired-small" if small else "paired", "image and boxes change together")
     plan.settle("data.flip", not facts.upright, "mirror images mean the same")
-    settle_recipe(plan, facts, ADAM, 64 if small else 16, asked)
+    settle_recipe(plan, facts, TUNE if facts.pretrained else ADAM, 64 if small else 16, asked)
     if plan.config.train.budget is None:
         seen = 100_000 if small else 20_000
         passes = min(max(math.ceil(seen / facts.n_train), 10), 120)

@@ -1,10 +1,11 @@
-"""Targets that are computed once are those of every step."""
+"""Targets that are computed once are those of every step; weights of a body are taken over by a detector."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from olhar.config import Config
 from olhar.data.sample import Batch, Collection, Record, Sample
 from olhar.models import detector, encoder
 from olhar.ops import matching
+from olhar.plan import Facts
+from olhar.plan_boxes import resolve_boxes
 from olhar.tasks import detect
 from olhar.tasks.detect import Detect
 
@@ -112,3 +115,22 @@ def test_targets_are_settled_where_images_are_always_seen_alike(augment: str, kn
     build.settle_targets(task, build.Feeder.from_facts(facts, config), Collection("", "voc", "detect", records, ""))
     assert task.assigned is not None
     assert set(task.assigned.kept) == known
+
+
+def test_a_detector_starts_from_the_weights_of_its_body(tmp_path: Path):
+    """torchvision's file, its last layer left out: the levels of the body are then torchvision's."""
+    body = torchvision.models.resnet18(weights=None)
+    torch.save(body.state_dict(), tmp_path / "resnet18.pth")
+    model = detector(encoder("resnet18", 3, (64, 64)), len(NAMES), anchors=4, strides=(8, 16), width=8)
+    task = Detect(model, (0.5,) * 3, (0.2,) * 3, NAMES, ((9, 13),) * 2, (0.7, 1.4)).eval()
+    said = build.start_from(task, Config().with_changes({"model.weights": str(tmp_path / "resnet18.pth")}))
+    assert said.startswith("Loaded 100 of 1")
+    assert "In it, but with no place here: fc.weight, fc.bias." in said
+    assert "untrained: neck" in said
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        x = body.eval().maxpool(body.relu(body.bn1(body.conv1(image))))
+        torch.testing.assert_close(model.encoder(image)[-1], body.layer4(body.layer3(body.layer2(body.layer1(x)))))
+    facts = Facts(n_train=200, task="detect", num_classes=3, height=480, width=640, accelerator=False, pretrained=True)
+    config = Config().with_changes({"model.weights": "w", "model.name": "resnet18"})
+    assert resolve_boxes(config, facts).config.optim.lr == pytest.approx(3e-4 * (8 / 128) ** 0.5, rel=0.02)
