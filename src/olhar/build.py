@@ -22,6 +22,7 @@ from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
 from olhar.data.frequency import class_counts, class_weights, pixel_weights
 from olhar.data.header import header
 from olhar.data.loader import Loader
+from olhar.data.mosaic import make_mosaic
 from olhar.data.paired import make_paired
 from olhar.data.palette import palette
 from olhar.data.reading import Frame, Preprocess, Truth
@@ -204,7 +205,8 @@ class Feeder:
         data, seed, frame = self.config.data, self.config.train.seed, self.preprocess.frame
         if frame is None:
             return make_augment(data.augment, self.preprocess.image_size, bool(data.flip), seed)
-        return make_paired(data.augment, frame, bool(data.flip), seed, restoring=self.corrupt is not None)
+        made = make_paired(data.augment, frame, bool(data.flip), seed, restoring=self.corrupt is not None)
+        return make_mosaic(made, frame.canvas, frame.detail) if data.mix == "mosaic" else made
 
     @property
     def changes_nothing(self) -> bool:

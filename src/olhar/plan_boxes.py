@@ -8,7 +8,6 @@ import math
 from olhar.anchoring import ON_CPU, ON_GPU, canvas_scale, check_given
 from olhar.config import Config
 from olhar.data.transforms import SMALL
-from olhar.errors import UserError
 from olhar.plan import Facts, Plan, settle_recipe
 from olhar.plan_pixels import ADAM, TUNE
 
@@ -16,8 +15,6 @@ from olhar.plan_pixels import ADAM, TUNE
 def resolve_boxes(config: Config, facts: Facts) -> Plan:
     """Every setting of a run that detects."""
     check_given(config.model.detector_args)
-    if config.data.mix != "none":
-        raise UserError(f"--data.mix {config.data.mix} is for labels of whole images: leave it out.")
     plan, shorter = Plan(config), min(facts.height, facts.width)
     scale = canvas_scale(max(facts.height, facts.width), ON_GPU if facts.accelerator else ON_CPU)
     size = max(1, round(scale * shorter))
