@@ -107,8 +107,9 @@ def batches_of(folder: RunFolder, device: torch.device, paths: Sequence[Path] = 
         if paths:
             records = [Record(id=str(path), image=path, split="test") for path in paths]
             frame = feeder.preprocess.frame
-            # of a new image nobody knows the mask or the clean picture
-            plain = replace(feeder.preprocess, frame=replace(frame, truth="")) if frame else feeder.preprocess
+            # of a new image nobody knows the mask or the clean picture, and boxes may be missing
+            known = "boxes" if frame and frame.truth == "boxes" else ""
+            plain = replace(feeder.preprocess, frame=replace(frame, truth=known)) if frame else feeder.preprocess
             loader = replace(feeder, preprocess=plain).plain(records, BATCH)
         else:
             loader = feeder.plain(own_records(folder), BATCH)

@@ -32,10 +32,13 @@ from olhar.train.device import autocast, describe_machine, pick_device
 from olhar.train.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from olhar.look import Look
     from olhar.report.story import LatentView
 
 
+DETECTOR = ("anchors", "assignment", "objectness", "suppression")  # instruments that a detector's report shows
 MAPPED, WAYS = 150, 4  # images on the map of an autoencoder's latents, and ways between two of them
 
 
@@ -148,8 +151,21 @@ class Run:
         height, width = self.facts["model"]["image_size"]
         shape = (self.facts["model"]["in_channels"], height, width)
         return write_report(
-            self.path, images=self.pictures, network=network(self.task.model, shape), latent=self.latent_view()
+            self.path,
+            images=self.pictures,
+            network=network(self.task.model, shape),
+            latent=self.latent_view(),
+            drawings=self.drawings(),
         )
+
+    def drawings(self) -> "dict[str, Figure]":
+        """What the instruments of a detector draw of its validation images; nothing where these are gone."""
+        if not isinstance(self.task, Detect):
+            return {}
+        try:
+            return {name: self.inspect(name).figure() for name in DETECTOR}
+        except UserError:
+            return {}
 
     def latent_view(self) -> "LatentView | None":
         """Of an autoencoder: ways between images of its validation split, and a map of them."""
