@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -17,10 +17,12 @@ from olhar.inspection.detection import Assignment, Suppressed, assignments, at_p
 from olhar.inspection.figure import FULL, Style, glow, grid, show
 from olhar.inspection.instrument import Instrument, Subject, Table, Values
 from olhar.ops.anchors import Grid
+from olhar.ops.boxes import to_centre
 from olhar.tasks.detect import Detect
 
 IMAGES = 2  # side by side: in less than half a page's width thin boxes are not told apart
-MOST_NAMED = 12  # boxes of an image that are named; beyond them names cover what they name
+OUTLINED = 3  # anchors of an object whose boxes are drawn, the best; of the others the centres
+MOST_NAMED = 24  # boxes of an image that are named; beyond them names cover what they name
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,22 @@ def outline(axes: Axes, boxes: Float[Tensor, "n 4"], colour: str, width: float =
         axes.add_patch(frame)
 
 
+def dots(axes: Axes, boxes: Float[Tensor, "n 4"], colour: str) -> None:
+    """The centres of boxes, where these are too many to be drawn."""
+    x, y = (to_centre(boxes)[:, :2] - 0.5).T
+    axes.scatter(x, y, s=2.5, color=colour, linewidths=0)
+    axes.autoscale(False)  # the image fills the axes, whatever lies beyond it
+
+
+def best(one: Assignment, count: int) -> Bool[Tensor, " P"]:
+    """Of each object the anchors that overlap it most, so many of them."""
+    chosen = torch.zeros(len(one.object), dtype=torch.bool)
+    for k in range(len(one.boxes)):
+        places = (one.object == k).nonzero().flatten()
+        chosen[places[one.iou[places].argsort(descending=True, stable=True)[:count]]] = True
+    return chosen
+
+
 def name(axes: Axes, box: Sequence[float], words: str, colour: str, style: Style) -> None:
     """A box's name in its upper left corner."""
     plate = {"facecolor": colour, "edgecolor": "none", "pad": 0.8}
@@ -180,7 +198,8 @@ def draw_anchors(values: AnchorValues, style: Style) -> Figure:
             said = f"the {len(one.anchors)} of {len(values.grid):,} anchors that have one of {len(one.boxes)} objects"
             show(axes[1, i], image, said, interpolation="none")
             for k in range(len(values.grid.levels)):
-                outline(axes[1, i], one.anchors[one.level == k], style.colour(k), 0.6)
+                dots(axes[1, i], one.anchors[one.level == k], style.colour(k))
+                outline(axes[1, i], one.anchors[best(one, 1) & (one.level == k)], style.colour(k))
     handles = [Rectangle((0, 0), 1, 1, fill=False, edgecolor=style.colour(k)) for k in range(len(values.grid.levels))]
     labels = [f"level of stride {level.stride}" for level in values.grid.levels]
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -199,7 +218,9 @@ def draw_assignment(values: AssignmentValues, style: Style) -> Figure:
             axes[0, i].add_patch(
                 Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, color=colour, alpha=0.3, linewidth=0)
             )
-            outline(axes[0, i], one.anchors[one.object == k], colour, 0.7)
+            own = one.object == k
+            dots(axes[0, i], one.anchors[own], colour)
+            outline(axes[0, i], one.anchors[own & best(one, OUTLINED)], colour, 0.8)
             if len(one.boxes) <= MOST_NAMED:
                 count = int((one.object == k).sum())
                 name(axes[0, i], box, f"{values.class_names[label]}: {count}", colour, style)
@@ -242,14 +263,14 @@ def draw_suppression(values: SuppressedValues, style: Style) -> Figure:
 ANCHORS = Instrument(
     shows="the anchors of a detector at one position, and all of them that have an object (Figure 2.12 b)",
     reading="Above: the boxes from which answers are measured, at the middle position of each level.\n"
-    "Below: those that training asks for an object; an object that few surround is learnt from few.",
+    "Below: dots for those that training asks for an object, and the best box of each object.",
     fits=needs_detector,
     look=look_at_anchors,
     draw=draw_anchors,
 )
 ASSIGNMENT = Instrument(
     shows="which anchors took which object, as training has it (Figure 2.12 c)",
-    reading="Filled: an object, a colour each; outlined in its colour: the anchors that must find it, and how many.\n"
+    reading="Filled: an object; in its colour dots for the anchors that must find it, the best three outlined.\n"
     "An object with one anchor is far from every anchor's shape: others may fit it better.",
     fits=needs_detector,
     look=look_at_assignment,
