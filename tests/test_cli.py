@@ -22,8 +22,9 @@ PLAIN_OPTIONS = {
     " --run --seed --task --weights",
     "resume": "--json --verify",
     "evaluate": "--json --split",
-    "predict": "--batch-size --csv --flips --json --out --pictures --tiles --top",
+    "predict": "--batch-size --csv --flips --format --json --out --pictures --tiles --top",
     "report": "",
+    "inspect": "--dark --image --json --layer --out",
     "models": "--json",
 }
 

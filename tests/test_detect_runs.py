@@ -174,7 +174,7 @@ def test_shapes_can_be_detected(tmp_path: Path):
     ("settings", "message"),
     [
         ({"model": "mlp"}, "gives one vector an image: try a cnn"),
-        ({"data.mix": "mixup"}, "labels of whole images"),
+        ({"data.mix": "mixup"}, "labels of whole images, and this is to detect: give mosaic"),
         ({"model.detector_args": {"size": "3"}}, "did you mean 'sizes'"),
         ({"model.detector_args": {"sizes": "3,big"}}, "must be numbers above 0"),
         ({"model": "resnet9-slim", "model.detector_args": {"strides": "3"}}, "no level of stride 3"),

@@ -5,7 +5,8 @@ on a machine that has never seen the data.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
 from olhar.data.frequency import class_counts, class_weights, pixel_weights
 from olhar.data.header import header
 from olhar.data.loader import Loader
+from olhar.data.mosaic import make_mosaic
 from olhar.data.paired import make_paired
 from olhar.data.palette import palette
 from olhar.data.reading import Frame, Preprocess, Truth
-from olhar.data.sample import SPLITS, Batch, Collection, Record
+from olhar.data.sample import SPLITS, Batch, Collection, Record, Sample
 from olhar.data.transforms import SMALL, Augment, make_augment, make_mix
 from olhar.errors import UserError
 from olhar.models import AUTOENCODERS, autoencoder, dense, detector, encoder
@@ -33,6 +35,7 @@ from olhar.models.classifier import Classifier
 from olhar.models.vae import VAE
 from olhar.models.weights import load_weights
 from olhar.tasks import TASKS, PixelTask, Task
+from olhar.tasks.detect import Detect
 from olhar.train.optim import make_optimizer
 
 # of ImageNet's training pixels: what published weights were trained with
@@ -202,7 +205,13 @@ class Feeder:
         data, seed, frame = self.config.data, self.config.train.seed, self.preprocess.frame
         if frame is None:
             return make_augment(data.augment, self.preprocess.image_size, bool(data.flip), seed)
-        return make_paired(data.augment, frame, bool(data.flip), seed, restoring=self.corrupt is not None)
+        made = make_paired(data.augment, frame, bool(data.flip), seed, restoring=self.corrupt is not None)
+        return make_mosaic(made, frame.canvas, frame.detail) if data.mix == "mosaic" else made
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Training images are always shown as they are."""
+        return type(self.augment()) is Augment
 
     def read(self, record: Record) -> Batch | None:
         """A batch of one image as evaluation sees it; None where it cannot be read."""
@@ -346,6 +355,22 @@ def start_from(task: Task, config: Config) -> str:
     """Load `config.model.weights` into the model; returns the sentence that says what was loaded."""
     assert config.model.weights is not None
     return load_weights(task.model, config.model.weights, download=config.data.download).sentence
+
+
+def settle_targets(task: Task, feeder: Feeder, collection: Collection) -> None:
+    """Compute once, before training, what each anchor of a detector has to answer: of all images that are always seen
+    alike, which are those of validation and test, and without random changes those of training too."""
+    if not isinstance(task, Detect) or feeder.preprocess.frame is None:
+        return
+    fixed = feeder.changes_nothing
+    records = [r for r in collection.records if r.boxes is not None and (fixed or r.split != "train")]
+
+    def samples() -> Iterator[Sample]:
+        for record in records:
+            with suppress(UserError):  # of an image that cannot be read, which the loader will say
+                yield feeder.preprocess.read.annotate(record)
+
+    task.remember(samples(), feeder.preprocess.frame.whole)
 
 
 def make_task_optimizer(task: Task, config: Config) -> torch.optim.Optimizer:

@@ -92,12 +92,17 @@ def predict(found: Namespace) -> int:
 
     unreadable: dict[str, str] = {}
     trained = run.load(found.run)
-    answers = room.predict_files(trained, found.inputs, found.batch_size, unreadable, found.flips, found.tiles)
     out = found.out or (trained.path / "predictions" if trained.answers_with_pictures else None)
-    if out:
+    room.check_output(trained.task, found.out, found.format)
+    answers = room.predict_files(trained, found.inputs, found.batch_size, unreadable, found.flips, found.tiles)
+    if out and trained.answers_with_pictures:
         from olhar.pictures import write_results
 
         answers = write_results(answers, out)
+    elif out:
+        from olhar.annotate import write_boxes
+
+        answers = write_boxes(answers, out, found.format or "coco")
     if found.pictures:
         from olhar.pictures import write_pictures
 
@@ -109,7 +114,7 @@ def predict(found: Namespace) -> int:
     else:
         terminal.show_predictions(room.table_row(answer, found.top) for _, answer in answers)
     if out:
-        kind = "masks" if trained.task.name == "segment" else "images"
+        kind = {"segment": "masks", "detect": "boxes"}.get(trained.task.name, "images")
         print(f"The {kind} are in {out}.", file=sys.stderr)
     for name, reason in unreadable.items():
         print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
@@ -123,6 +128,19 @@ def report(found: Namespace) -> int:
 
     print(run.load(found.run).report())
     return 0
+
+
+def inspect(found: Namespace) -> int:
+    """Look inside a trained model: without INSTRUMENT, the list of those that fit it."""
+    run_must_exist(found.run)
+    from olhar import run, terminal
+
+    trained = run.load(found.run)
+    if found.instrument is None:
+        return terminal.show_instruments(trained.instruments(), found.run, found.json)
+    look = trained.inspect(found.instrument, found.image, found.layer)
+    files = look.save(found.out or trained.path / "inspection", found.dark)
+    return terminal.show_look(look, files, found.json)
 
 
 def models(found: Namespace) -> int:
@@ -174,7 +192,11 @@ def predict_options(parser: Usage) -> None:
     parser.add_argument(
         "--tiles", action="store_true", help="look at images larger than those of the training part by part"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where masks and images go [RUN/predictions]")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where masks and images go [RUN/predictions], or boxes [nowhere]"
+    )
+    form = choice(("coco", "yolo"))
+    parser.add_argument("--format", metavar="NAME", type=form, help="of the boxes in --out: coco or yolo [coco]")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")
@@ -184,6 +206,19 @@ def predict_options(parser: Usage) -> None:
 def report_options(parser: Usage) -> None:
     """What may follow `olhar report`."""
     parser.add_argument("run", metavar="RUN", help=RUN)
+
+
+def inspect_options(parser: Usage) -> None:
+    """What may follow `olhar inspect`."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("instrument", metavar="INSTRUMENT", nargs="?", help="what to look with; none: a list of them")
+    parser.add_argument(
+        "--image", metavar="FILE", nargs="+", default=[], help="files, folders or patterns [of the run's validation]"
+    )
+    parser.add_argument("--layer", metavar="NAME", help="the part of the model to look at, as `network` names it")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where figure and table go [RUN/inspection]")
+    parser.add_argument("--dark", action="store_true", help="draw on a dark ground")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def models_options(parser: Usage) -> None:
@@ -206,6 +241,7 @@ VERBS = {
     "evaluate": Verb(evaluate, "RUN DATA", evaluate_options),
     "predict": Verb(predict, "RUN IMAGE...", predict_options),
     "report": Verb(report, "RUN", report_options),
+    "inspect": Verb(inspect, "RUN [INSTRUMENT]", inspect_options),
     "models": Verb(models, "", models_options),
 }
 

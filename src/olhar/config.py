@@ -40,8 +40,8 @@ class DataConfig:
     """Random changes of the training images that keep their meaning."""
     flip: bool | None = None
     """Mirror training images left-right. None: yes, but not for digits or text-like embedded sets."""
-    mix: Literal["none", "mixup", "cutmix"] = "none"
-    """Mix pairs of training images and their labels."""
+    mix: Literal["none", "mixup", "cutmix", "mosaic"] = "none"
+    """Mix pairs of training images and their labels; to detect, mosaic: parts of four images on one canvas."""
     corruption: Literal["none", "noise", "grey", "holes", "x2", "x4"] = "none"
     """To reconstruct: what is done to the images, for the model to undo. none: it only has to compress them."""
     noise: str = "25"

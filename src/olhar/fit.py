@@ -69,6 +69,7 @@ class Fit:
         self.sizes = {split: len(collection.split(split)) for split in ("train", "val", "test")}
         if not self.sizes["val"]:
             raise UserError("There is no validation split to choose the best weights by: give --data.val-fraction 0.1.")
+        build.settle_targets(self.task, feeder, collection)
         self.batches = feeder.train(collection.split("train"))
         batch_size = build.evaluation_batch(facts, self.batches.batch_size)
         self.loaders = {

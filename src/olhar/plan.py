@@ -11,6 +11,7 @@ from typing import Any
 from olhar.config import Config
 from olhar.data.transforms import SMALL, TINY
 from olhar.data.transforms import choose as choose_augment
+from olhar.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,15 @@ def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:
     settle_recipe(plan, facts, recipe, usual, side)
     if facts.task == "classify":
         plan.settle("objective.label_smoothing", 0.1, "keeps the model from being too sure")
+
+
+def check_mix(mix: str, task: str) -> None:
+    """Raise UserError where a task has not what is mixed: labels of whole images, or boxes."""
+    if mix == "mosaic" and task != "detect":
+        raise UserError(f"--data.mix mosaic puts boxes together, and this is to {task}: leave it out.")
+    if mix in ("mixup", "cutmix") and task not in ("classify", "regress"):
+        instead = "give mosaic" if task == "detect" else "leave it out"
+        raise UserError(f"--data.mix {mix} is for labels of whole images, and this is to {task}: {instead}.")
 
 
 def settle_recipe(plan: Plan, facts: Facts, recipe: Recipe, usual: int, side: int) -> None:

@@ -154,6 +154,16 @@ def predict_pixels(
             waiting.extend(map(begin, islice(names, 1)))
 
 
+def check_output(task: Task, out: Path | None, form: str | None) -> None:
+    """Raise UserError where files are asked for (`--out`, `--format`) that a task has not."""
+    boxes = isinstance(task, Detect)
+    if out and not (boxes or isinstance(task, PixelTask)):
+        raise UserError("The answers of this run are words or numbers, no files for --out: use --csv or --json.")
+    if form and not (out and boxes):
+        why = "says in which form boxes go to a folder" if boxes else "is for runs that find boxes"
+        raise UserError(f"--format {form} {why}: {'add --out DIR' if boxes else 'leave it out'}.")
+
+
 def expand(inputs: Sequence[str | Path], folder: Path) -> list[Path]:
     """Every image file `inputs` stand for, each once, in order. `folder` takes an image from standard input.
 

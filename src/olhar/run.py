@@ -32,9 +32,13 @@ from olhar.train.device import autocast, describe_machine, pick_device
 from olhar.train.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from olhar.look import Look
     from olhar.report.story import LatentView
 
 
+DETECTOR = ("anchors", "assignment", "objectness", "suppression")  # instruments that a detector's report shows
 MAPPED, WAYS = 150, 4  # images on the map of an autoencoder's latents, and ways between two of them
 
 
@@ -121,6 +125,24 @@ class Run:
         loader = self.loader([r for r in records if r.split == chosen], build.evaluation_batch(self.facts, 32))
         return evaluate(self.task, loader.epoch(0), make_accelerator(self.device, "fp32"))
 
+    def inspect(self, name: str, images: Sequence[str | Path] | str | Path = (), layer: str | None = None) -> "Look":
+        """What one instrument sees inside: `values`, their `table()`, and a `figure()` of them.
+
+        `images` are files, folders or patterns; none: some of the run's own validation images.
+        Raises UserError where there is no such instrument, layer or image, or it does not fit this model.
+        """
+        from olhar.look import look  # figures take a while to import
+
+        several = [images] if isinstance(images, str | Path) else images
+        with self.computing():
+            return look(self.folder, self.task, self.device, name, several, layer)
+
+    def instruments(self) -> dict[str, str | None]:
+        """Every instrument with None, or the sentence that says why it does not fit this run."""
+        from olhar.look import fitting
+
+        return fitting(self.folder, self.task, self.device)
+
     def report(self) -> Path:
         """Write report.html: one page that opens without a network. Returns its path."""
         from olhar.inspection.network import network
@@ -129,8 +151,21 @@ class Run:
         height, width = self.facts["model"]["image_size"]
         shape = (self.facts["model"]["in_channels"], height, width)
         return write_report(
-            self.path, images=self.pictures, network=network(self.task.model, shape), latent=self.latent_view()
+            self.path,
+            images=self.pictures,
+            network=network(self.task.model, shape),
+            latent=self.latent_view(),
+            drawings=self.drawings(),
         )
+
+    def drawings(self) -> "dict[str, Figure]":
+        """What the instruments of a detector draw of its validation images; nothing where these are gone."""
+        if not isinstance(self.task, Detect):
+            return {}
+        try:
+            return {name: self.inspect(name).figure() for name in DETECTOR}
+        except UserError:
+            return {}
 
     def latent_view(self) -> "LatentView | None":
         """Of an autoencoder: ways between images of its validation split, and a map of them."""

@@ -160,6 +160,20 @@ def test_many_broken_files_are_refused(tmp_path: Path) -> None:
     assert the("broken-annotation", check(tmp_path)).level == "refused"
 
 
+def test_not_one_whole_file_is_said_with_the_cure(tmp_path: Path) -> None:
+    voc(tmp_path, {"a": TWO, "b": TWO})
+    for name in "ab":
+        write(tmp_path / f"Annotations/{name}.xml", xml(TWO)[:-40])
+    with pytest.raises(UserError, match=r"not one image to learn from .* 2 files of 2 with boxes cannot be read"):
+        check(tmp_path)
+
+
+def test_a_broken_first_file_does_not_hide_the_others(tmp_path: Path) -> None:
+    voc(tmp_path, dict.fromkeys("abcdefghijkl", TWO))
+    write(tmp_path / "Annotations/a.xml", "")
+    assert the("broken-annotation", check(tmp_path)).files == ("Annotations/a.xml",)
+
+
 def test_files_without_their_partner(tmp_path: Path) -> None:
     voc(tmp_path, dict.fromkeys("abc", TWO))
     (tmp_path / "JPEGImages/a.jpg").unlink()
@@ -303,6 +317,24 @@ def test_a_line_that_is_no_box(tmp_path: Path) -> None:
     assert "labels/a.txt has '0 0.1 0.2' in line 2" in the("broken-annotation", check(tmp_path)).cure
 
 
+@pytest.mark.parametrize("line", ["99999999999999999999 0.5 0.5 0.2 0.2", "0.5 0.5 0.5 0.2 0.2", "0 0.5 0.5 inf 0.2"])
+def test_a_line_without_a_class_or_a_size_is_said(tmp_path: Path, line: str) -> None:
+    for name in "ab":
+        picture(tmp_path / f"images/{name}.jpg")
+        write(tmp_path / f"labels/{name}.txt", f"0 {shares(CAT)}\n")
+    write(tmp_path / "labels/a.txt", f"0 {shares(CAT)}\n{line}\n")
+    assert f"labels/a.txt has '{line}' in line 2" in the("broken-annotation", check(tmp_path)).cure
+
+
+@pytest.mark.parametrize("names", ["{a: cat}", "{0: cat, 900000000: dog}"])
+def test_names_of_classes_without_their_numbers(tmp_path: Path, names: str) -> None:
+    picture(tmp_path / "images/a.jpg")
+    write(tmp_path / "labels/a.txt", f"0 {shares(CAT)}\n")
+    write(tmp_path / "data.yaml", f"names: {names}\n")
+    with pytest.raises(UserError, match=r"data\.yaml numbers a class '(a|900000000)': number the names"):
+        read(tmp_path)
+
+
 def coco(root: Path, boxes: list[tuple[float, ...]], **more: Any) -> None:
     picture(root / "images/a.jpg")
     annotations = [
@@ -356,6 +388,26 @@ def test_coco_of_missing_images_and_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "instances_train.json"
     path.write_text(path.read_text()[:-30])
     with pytest.raises(UserError, match=r"instances_train.json is not proper JSON"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"annotations": "none"}, "is not as COCO's files are"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "width": "wide", "height": 9}]}, "is not as COCO's files are"),
+        ({"annotations": [{"id": 4, "image_id": 0, "category_id": 3, "bbox": [1, 2, 3, 4]}]}, "of an image 0 that"),
+        (
+            {"annotations": [{"id": 4, "image_id": 7, "category_id": 5, "bbox": [1, 2, 3, 4]}]},
+            r"json has an annotation \(id 4\) of category 5, which it does not list: add",
+        ),
+    ],
+)
+def test_coco_that_is_not_as_it_should_be(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    coco(tmp_path, [(30, 5, 40, 20)])
+    path = tmp_path / "instances_train.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match=rf"instances_train\.json.*{why}|instances_train\.{why}"):
         read(tmp_path)
 
 

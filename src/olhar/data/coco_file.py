@@ -71,7 +71,7 @@ def load(path: Path, name: str) -> CocoFile:
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     try:
         images = tuple(tree["images"])
-        ids = {image["id"] for image in images if image["file_name"] and image["height"] and image["width"]}
+        ids = {image["id"] for image in images if image["file_name"] and int(image["height"]) and int(image["width"])}
         categories = {int(c["id"]): str(c["name"]) for c in tree["categories"]}
         for annotation in tree.get("annotations") or []:
             by_image[annotation["image_id"]].append(annotation)
@@ -80,10 +80,14 @@ def load(path: Path, name: str) -> CocoFile:
                     f"{path} has an annotation (id {annotation.get('id')}) of category {annotation['category_id']}, "
                     "which it does not list: add the category, or delete the annotation."
                 )
-    except (KeyError, TypeError, ValueError) as error:
+    except UserError:  # is a ValueError too
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is not as COCO's files are ({error}): write it again.") from error
+    except KeyError as error:
         raise UserError(f"{path} lacks {error} where COCO's files have it: write it again.") from error
-    if absent := next((id for id in by_image if id not in ids), None):
-        raise UserError(f"{path} has annotations of an image {absent} that it does not list: write it again.")
+    if absent := [id for id in by_image if id not in ids]:
+        raise UserError(f"{path} has annotations of an image {absent[0]} that it does not list: write it again.")
     return CocoFile(name, split_of_file(name), images, dict(by_image), categories)
 
 

@@ -65,6 +65,9 @@ def examine(
     looks = survey(collection.records, level == "full", progress)
     bad = {id: found for id, found in looks.items() if found.error}
     good = {id: found for id, found in looks.items() if not found.error}
+    if not looks:
+        said = " ".join(f"{finding.message} {finding.cure}" for finding in collection.findings)
+        raise UserError(f"There is not one image to learn from in {collection.root}. {said}".strip())
     if not good:
         first = next(iter(bad))
         what = f"None of the {len(bad):,} images of {collection.root} can be read"

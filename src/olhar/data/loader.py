@@ -57,7 +57,7 @@ class Loader:
         seed: of the order and, in `augment` and `mix`, of every random change.
         shuffle: for training: another order each epoch, and the rest that fills no batch is left out (unless
             it is all there is). Otherwise the stored order, every sample exactly once over all processes.
-        augment, mix: random changes of samples, and of pairs of them.
+        augment, mix: random changes of samples, or of several together, and of pairs of them in a batch.
         corrupt: what is done to images that are to be restored, after all other changes.
         workers: threads that read; None: one a core.
         cache: keeps decoded images.
@@ -185,17 +185,23 @@ class Loader:
         """The samples at `indices`, each with the index it really has: that of its successor if unreadable."""
         pairs = []
         for wanted in indices.tolist():
-            for index in self.candidates(wanted):
-                try:
-                    sample = self.fetch(index)
-                except UserError as error:
-                    self.leave_out(index, error)
-                    continue
-                if self.per_image and self.augment:
-                    sample = self.augment.sample(sample, index, epoch)
-                pairs.append((index, sample))
-                break
+            found = self.first_readable(wanted)
+            if found and self.per_image and self.augment:
+                others = self.augment.others(found[0], epoch, len(self.records))
+                several = [found, *filter(None, map(self.first_readable, others))]
+                found = found[0], self.augment.join([sample for _, sample in several], [i for i, _ in several], epoch)
+            if found:
+                pairs.append(found)
         return pairs
+
+    def first_readable(self, wanted: int) -> tuple[int, Sample] | None:
+        """The sample at `wanted`, or what takes its place, with its index; None where nothing can."""
+        for index in self.candidates(wanted):
+            try:
+                return index, self.fetch(index)
+            except UserError as error:
+                self.leave_out(index, error)
+        return None
 
     def fetch(self, index: int) -> Sample:
         """One sample, its image from the cache if it is there, and there from now on."""

@@ -75,6 +75,14 @@ class Augment:
         """One sample; `index` is its place in the data."""
         return sample
 
+    def others(self, index: int, epoch: int, count: int) -> list[int]:
+        """The places, of `count`, of further samples that are joined with the one at `index`."""
+        return []
+
+    def join(self, samples: Sequence[Sample], indices: Sequence[int], epoch: int) -> Sample:
+        """One sample of several: the first, and its others."""
+        return self.sample(samples[0], indices[0], epoch)
+
     def batch(self, image: UInt8[Tensor, "N C H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N C H W"]:
         """Images of equal shape; `index` holds their places in the data."""
         return image
@@ -270,5 +278,5 @@ class Mix:
 
 
 def make_mix(name: str, num_classes: int, seed: int) -> Mix | None:
-    """`mixup` or `cutmix`; None for `none`."""
-    return None if name == "none" else Mix(name, num_classes, seed)
+    """`mixup` or `cutmix`; None for `none`, and for `mosaic`, which joins samples before they are a batch."""
+    return Mix(name, num_classes, seed) if name in ("mixup", "cutmix") else None

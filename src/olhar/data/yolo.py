@@ -4,6 +4,7 @@ x and y are the centre's. A line with more pairs of numbers outlines the object:
 classes stand in a YAML file (data.yaml) beside the splits, or in classes.txt; an image without a file has no objects.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +25,7 @@ from olhar.errors import UserError
 
 NAMES = re.compile(r"(classes|obj|names|labels|class_names|predefined_classes)\.(txt|names)", re.IGNORECASE)
 LINE = re.compile(r"\d+(\s+-?[\d.]+(e[+-]?\d+)?){4,}", re.IGNORECASE)
+MOST_CLASSES = 99_999  # the greatest number that is a class and not a slip of the hand: each has outputs of its own
 PEEKED = 20  # files whose first lines must look like boxes
 
 
@@ -99,7 +101,10 @@ def read_one(root: Path, image: str, file: str) -> Annotated:
             continue
         try:
             label, *values = line.split()
-            objects.append(Found(box_of([float(value) for value in values]), int(float(label))))
+            number_of_class = float(label)
+            if not number_of_class.is_integer() or abs(number_of_class) > MOST_CLASSES:
+                raise ValueError
+            objects.append(Found(box_of([float(value) for value in values]), int(number_of_class)))
         except ValueError:
             what = f"'{line.strip()[:40]}' in line {number}"
             raise UserError(f"{file} has {what}, where a class and four shares belong") from None
@@ -108,6 +113,8 @@ def read_one(root: Path, image: str, file: str) -> Annotated:
 
 def box_of(values: Sequence[float]) -> Box:
     """Centre and size of a box, or of the box around an outline; a fifth number is how sure somebody was."""
+    if not all(map(math.isfinite, values)):
+        raise ValueError
     if len(values) in (4, 5):
         return values[0], values[1], values[2], values[3]
     if len(values) < 6 or len(values) % 2:
@@ -142,7 +149,7 @@ def class_names(
     """The names of the classes in the order of their numbers, and in a clause where they come from."""
     if names := settings.get("names"):
         if isinstance(names, dict):
-            names = [names.get(k, names.get(str(k), str(k))) for k in range(1 + max(int(k) for k in names))]
+            names = numbered(names, listing.root / source)
         return [str(name) for name in names], f"named in {source}"
     for name in (*listing.texts, *listing.tables):
         if NAMES.fullmatch(name.rpartition("/")[2]):
@@ -151,6 +158,15 @@ def class_names(
                 return lines, f"named in {name}"
     most = max((int(found.label) for one in images for found in one.objects), default=0)
     return [str(k) for k in range(most + 1)], "called by their numbers, as no data.yaml or classes.txt names them"
+
+
+def numbered(names: dict[Any, Any], path: Path) -> list[Any]:
+    """The names of classes that are given by their numbers. Raises UserError where these are no numbers of classes."""
+    strange = [key for key in names if not str(key).isdigit() or int(key) > MOST_CLASSES]
+    if strange or not names:
+        what = f"numbers a class '{strange[0]}'" if strange else "names no class"
+        raise UserError(f"{path} {what}: number the names of the classes from 0 on.")
+    return [names.get(k, names.get(str(k), str(k))) for k in range(1 + max(int(k) for k in names))]
 
 
 def by_yaml(listing: Listing, images: Sequence[Part], settings: dict[str, Any], source: str) -> Placed | None:

@@ -31,11 +31,16 @@ def select(boxes: Float[Tensor, "A 4"], scores: Float[Tensor, "A c"], least: flo
         overlap: IoU beyond which the less sure of two boxes of one class goes.
         most: boxes that are kept at most.
     """
+    found = candidates(boxes, scores, least)
+    kept = suppress(found.boxes, found.scores, found.labels, overlap)[:most]
+    return Kept(found.boxes[kept], found.scores[kept], found.labels[kept])
+
+
+def candidates(boxes: Float[Tensor, "A 4"], scores: Float[Tensor, "A c"], least: float) -> Kept:
+    """What suppression looks at: every box with every class whose score is above `least`, in no order."""
     flat = scores.flatten()
-    candidates = (flat > least).nonzero().flatten()
-    if len(candidates) > CANDIDATES:
-        candidates = candidates[flat[candidates].topk(CANDIDATES).indices]
-    anchor = torch.div(candidates, scores.shape[1], rounding_mode="floor")
-    label = candidates % scores.shape[1]
-    kept = suppress(boxes[anchor], flat[candidates], label, overlap)[:most]
-    return Kept(boxes[anchor[kept]], flat[candidates[kept]], label[kept])
+    above = (flat > least).nonzero().flatten()
+    if len(above) > CANDIDATES:
+        above = above[flat[above].topk(CANDIDATES).indices]
+    anchor = torch.div(above, scores.shape[1], rounding_mode="floor")
+    return Kept(boxes[anchor], flat[above], above % scores.shape[1])

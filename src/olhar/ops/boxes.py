@@ -96,6 +96,8 @@ def removed_by(
 
     The surest of the kept ones of its class that overlap it enough: `kept` is in the order `suppress` gives.
     """
+    if not len(kept):
+        return kept
     alike = classes[:, None] == classes[kept]
     close = alike & (iou(boxes[:, None], boxes[kept]) > overlap)
     owner = kept[close.int().argmax(1)]

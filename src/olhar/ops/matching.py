@@ -151,7 +151,7 @@ def _give_best(
     wanting = wanting & (most > 0)
     image = torch.arange(len(result), device=result.device)
     # the objects of the smaller overlap first, so that the larger overwrite them
-    for number in most.argsort(1).T:
+    for number in most.argsort(dim=1, stable=True).T:  # of equal ones the later wins, however many the batch has
         chosen = wanting[image, number]
         result[image[chosen], anchor[image, number][chosen]] = number[chosen]
     return result
@@ -166,6 +166,38 @@ def _leave_crowds(
     within = (inside & objects.ignored[..., None]).any(1) & (result == BACKGROUND)
     owned = (result >= 0) & objects.ignored.gather(1, result.clamp(min=0))
     return result.masked_fill(within | owned, IGNORED)
+
+
+class Assigned:
+    """The assignments of images that are always seen alike, by their names: made once, before training (section 2.4).
+
+    Every object is compared with every anchor for them, which is nearly all that targets cost. Of an image only the
+    anchors are kept that have an object or are not asked; `targets` writes the 4 + c numbers of those few from the
+    boxes, in the same operations as ever, so that a training stays the same to the bit.
+
+    Args:
+        anchors: A.
+    """
+
+    def __init__(self, anchors: int):
+        self.anchors = anchors
+        self.kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def keep(self, ids: Sequence[str], owner: Int[Tensor, "N A"]) -> None:
+        """What `assign` gave for some images."""
+        for id, own in zip(ids, owner.cpu(), strict=True):
+            places = (own != BACKGROUND).nonzero().flatten()
+            self.kept[id] = places.int(), own[places].int()
+
+    def owner(self, ids: Sequence[str], anchors: int, device: torch.device) -> Int[Tensor, "N A"] | None:
+        """What `assign` would give; None where one of the images is not known, or is seen on another canvas."""
+        if anchors != self.anchors or not all(id in self.kept for id in ids):
+            return None
+        result = torch.full((len(ids) * anchors,), BACKGROUND, device=device)
+        own = [self.kept[id] for id in ids]
+        places = torch.cat([where.long() + i * anchors for i, (where, _) in enumerate(own)])
+        result[places.to(device)] = torch.cat([number.long() for _, number in own]).to(device)
+        return result.view(len(ids), anchors)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,10 @@
 """The report: one HTML file that opens offline, on a phone, a projector and paper. No script, no network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from olhar.inspection.network import NetworkTable
 from olhar.report.panels import PANELS
@@ -18,7 +20,14 @@ EYE = Markup(
 ICON = str(EYE).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" color="#1d5fa6" ')
 
 
-def write_report(run: Path, *, images: Images, network: NetworkTable | None, latent: LatentView | None = None) -> Path:
+def write_report(
+    run: Path,
+    *,
+    images: Images,
+    network: NetworkTable | None,
+    latent: LatentView | None = None,
+    drawings: Mapping[str, Figure] | None = None,
+) -> Path:
     """Write `report.html` into a run folder and return its path.
 
     Args:
@@ -26,10 +35,11 @@ def write_report(run: Path, *, images: Images, network: NetworkTable | None, lat
         images: ids of images -> their pixels, uint8 [C, H, W], or None where a file is gone.
         network: of the model, for one image of the size it was trained on.
         latent: of an autoencoder, ways between images and a map.
+        drawings: what instruments drew, in the light style, by their names.
     Raises:
         UserError: `run` is not a run folder, or a file in it is damaged.
     """
-    story = read_story(run, images, network, latent)
+    story = read_story(run, images, network, latent, drawings)
     page = (
         templates()
         .get_template("page.html")

@@ -5,6 +5,7 @@ Shapes: C channels, H W space.
 
 import base64
 import io
+import re
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,3 +27,16 @@ def data_uri(image: UInt8[Tensor, "C H W"]) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=80, lossless=tiny, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def lighter(svg: str) -> str:
+    """A drawing whose photographs, PNG as matplotlib embeds them, are WebP: a tenth of the bytes."""
+
+    def again(match: re.Match[str]) -> str:
+        # matplotlib breaks the lines of what it embeds
+        picture = Image.open(io.BytesIO(base64.b64decode(re.sub(r"\s", "", match[1]))))
+        buffer = io.BytesIO()
+        picture.save(buffer, "WEBP", quality=80, method=4)
+        return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+    return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", again, svg)

@@ -5,13 +5,14 @@ All but run.json may be missing or stop in the middle: a run that was interrupte
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from olhar.errors import UserError
@@ -77,6 +78,7 @@ class Story:
     images: Images
     network: NetworkTable | None
     latent: LatentView | None = None
+    drawings: Mapping[str, Figure] = field(default_factory=dict)  # of instruments, by their names
 
     def get(self, path: str, default: Any = None) -> Any:
         """A fact by its dotted path: get("model.parameters")."""
@@ -202,7 +204,13 @@ def metric_name(name: str) -> str:
     return NAMES.get(name, name.replace("_", " "))
 
 
-def read_story(run: Path, images: Images, network: NetworkTable | None, latent: LatentView | None = None) -> Story:
+def read_story(
+    run: Path,
+    images: Images,
+    network: NetworkTable | None,
+    latent: LatentView | None = None,
+    drawings: Mapping[str, Figure] | None = None,
+) -> Story:
     """Raises UserError where `run` is not a run folder."""
     path = run / "run.json"
     if not path.exists():
@@ -226,6 +234,7 @@ def read_story(run: Path, images: Images, network: NetworkTable | None, latent: 
         images=images,
         network=network,
         latent=latent,
+        drawings=drawings or {},
     )
 
 

@@ -5,7 +5,7 @@ Boxes are in pixels of the canvas here, in those of the image as it came in ever
 Shapes: N batch, A anchors, c classes, n boxes of one image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,13 +14,13 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from olhar.data.palette import palette
-from olhar.data.sample import Batch
+from olhar.data.sample import Batch, Sample
 from olhar.metrics_detection import BoxPrecision, as_plain
 from olhar.models.detector import Detector
 from olhar.objectives.detection import Balance, BoxLoss, Detection
 from olhar.ops.anchors import Grid, grid_over
 from olhar.ops.answers import Kept, select
-from olhar.ops.matching import Objects, Targets, assign, targets
+from olhar.ops.matching import Assigned, Objects, Targets, assign, targets
 from olhar.tasks.box_task import answers, drawn, predictions, truths
 from olhar.tasks.task import Pictures, Prediction, Task, pixel_settings
 
@@ -64,6 +64,7 @@ class Detect(Task[Detection]):
         self.threshold, self.overlap = threshold, overlap
         self.balance: Balance = balance
         self.box_loss: BoxLoss = box_loss
+        self.assigned: Assigned | None = None  # of images whose boxes never change; see `remember`
 
     def grid(self, batch: Batch) -> Grid:
         """The anchors over the images of a batch."""
@@ -77,8 +78,19 @@ class Detect(Task[Detection]):
     def targets(self, batch: Batch) -> Targets:
         """The 1 + 4 + c values that each anchor should have given."""
         objects = Objects.of(batch["boxes"], batch["box_labels"], batch["box_ignored"])
-        grid = self.grid(batch)
-        return targets(grid, objects, assign(grid, objects, POSITIVE, NEGATIVE), len(self.class_names))
+        grid, device = self.grid(batch), objects.boxes.device
+        owner = self.assigned and self.assigned.owner(batch["id"], len(grid), device)
+        if owner is None:
+            owner = assign(grid, objects, POSITIVE, NEGATIVE)
+        return targets(grid, objects, owner, len(self.class_names))
+
+    def remember(self, samples: Iterable[Sample], canvas: tuple[int, int]) -> None:
+        """Assign now, once, the anchors of images that are always seen alike on this canvas. No pixels are needed."""
+        grid = grid_over(canvas, self.strides, self.sizes, self.proportions)
+        self.assigned = self.assigned or Assigned(len(grid))
+        for sample in samples:
+            objects = Objects.of([sample["boxes"]], [sample["box_labels"]], [sample["box_ignored"]])
+            self.assigned.keep([sample["id"]], assign(grid, objects, POSITIVE, NEGATIVE))
 
     def losses(self, output: Detection, batch: Batch) -> dict[str, Tensor]:
         parts = output.losses(self.targets(batch), self.balance, self.box_loss)

@@ -10,6 +10,7 @@ from olhar.report.panels.data import data_panel
 from olhar.report.panels.detection import (
     boxes_panel,
     found_panel,
+    inside_panel,
     kinds_panel,
     precision_recall_panel,
     worst_boxes_panel,
@@ -51,6 +52,7 @@ PANELS: tuple[Callable[[Story], Panel | None], ...] = (
     restored_panel,
     latent_panel,
     calibration_panel,
+    inside_panel,
     network_panel,
     reproduce_panel,
 )

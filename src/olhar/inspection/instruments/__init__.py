@@ -1,0 +1,13 @@
+"""The instruments by name, in the order in which they are listed. A new one is one file here and one line below."""
+
+from olhar.inspection.instrument import Instrument
+from olhar.inspection.instruments.detection import ANCHORS, ASSIGNMENT, OBJECTNESS, SUPPRESSION
+from olhar.inspection.instruments.network import NETWORK
+
+INSTRUMENTS: dict[str, Instrument] = {
+    "network": NETWORK,
+    "anchors": ANCHORS,
+    "assignment": ASSIGNMENT,
+    "objectness": OBJECTNESS,
+    "suppression": SUPPRESSION,
+}
