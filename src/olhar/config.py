@@ -19,9 +19,9 @@ class DataConfig:
     """Which images, how they are read and prepared."""
 
     task: str | None = None
-    """What to learn: classify, regress, segment, detect or reconstruct. None: recognised from the folder."""
+    """What to learn: classify, regress, segment, detect, reconstruct or align. None: recognised from the folder."""
     format: str | None = None
-    """How the data are read: folders, table, masks, coco, voc, yolo, pairs or plain. None: recognised."""
+    """How the data are read: folders, table, masks, coco, voc, yolo, captions, pairs or plain. None: recognised."""
     image_size: int | None = None
     """Shorter side in pixels of what the model sees. None: from the images' own sizes."""
     scale: float | None = None
@@ -30,6 +30,8 @@ class DataConfig:
     """The column of a table that names the image files. None: recognised."""
     label_column: str | None = None
     """The column of a table to learn. None: recognised."""
+    text_column: str | None = None
+    """The column of a table that holds the captions, or several, separated by commas. None: recognised."""
     ignore: str | None = None
     """Classes of masks that are not learnt, as those that nobody knows are not: their names, separated by commas."""
     val_fraction: float = 0.1
