@@ -38,7 +38,9 @@ class DataConfig:
     """Share of train held out for validation, where the data have no validation split."""
     test_fraction: float = 0.0
     """Share held out for the test, where the data have no test split."""
-    augment: Literal["auto", "none", "tiny", "small", "mild", "natural", "paired", "paired-small"] = "auto"
+    augment: Literal[
+        "auto", "none", "tiny", "small", "mild", "natural", "captioned", "mirror", "paired", "paired-small"
+    ] = "auto"
     """Random changes of the training images that keep their meaning."""
     flip: bool | None = None
     """Mirror training images left-right. None: yes, but not for digits or text-like embedded sets."""
