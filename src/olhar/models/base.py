@@ -36,6 +36,10 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Float[Tensor, "N C H W"]) -> list[Tensor]: ...
 
+    def summary(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        """One vector an image, of channels[-1] numbers: the coarsest level, averaged over space (global pooling)."""
+        return self(image)[-1].mean(dim=(2, 3))
+
 
 class Decoder(nn.Module, ABC):
     """An encoder's levels, fine to coarse -> one map [N, channels, h, w] of the size of the finest level it uses.
