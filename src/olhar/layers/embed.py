@@ -4,11 +4,30 @@ Shapes: N batch, C channels, H W space, h w the grid of patches, L = h w tokens,
 """
 
 import math
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
+
+from olhar.layers.conv import ConvBlock
+
+
+class ConvStem(nn.Sequential):
+    """image [N, C, H, W] -> map [N, D, h, w] of `patch` times smaller sides, by 3x3 convolutions that each halve them.
+
+    In the place of one convolution as large as a patch (Xiao et al. 2021, arXiv 2106.14881): neighbouring tokens
+    have seen something in common, and edges need not be learnt once for every place in a patch.
+    """
+
+    def __init__(self, in_channels: int, width: int, patch: int):
+        halvings = patch.bit_length() - 1
+        assert patch == 2**halvings > 1, f"a patch of {patch} px cannot be reached by halving"
+        widths = [in_channels, *(width // 2 ** (halvings - i) for i in range(1, halvings + 1))]
+        steps = [ConvBlock(fan_in, fan_out, stride=2) for fan_in, fan_out in pairwise(widths)]
+        super().__init__(*steps, nn.Conv2d(width, width, 1))
 
 
 class PatchEmbed(nn.Module):
@@ -18,12 +37,19 @@ class PatchEmbed(nn.Module):
 
     Args:
         patch: side of a patch, px.
+        bias: of the convolution.
+        stem: "patch" for the one convolution, "conv" for a `ConvStem` in its place.
     """
 
-    def __init__(self, in_channels: int, width: int, patch: int):
+    def __init__(
+        self, in_channels: int, width: int, patch: int, bias: bool = True, stem: Literal["patch", "conv"] = "patch"
+    ):
         super().__init__()
         self.patch = patch
-        self.proj = nn.Conv2d(in_channels, width, patch, stride=patch)
+        if stem == "conv":
+            self.proj: nn.Module = ConvStem(in_channels, width, patch)
+        else:
+            self.proj = nn.Conv2d(in_channels, width, patch, stride=patch, bias=bias)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """(rows, columns) of patches in an image of `size` (height, width)."""
@@ -73,17 +99,21 @@ def resample_positions(
 
 
 class LearnedPositions(nn.Module):
-    """A trained code for each place of a grid, interpolated for other grids: (rows, columns) -> [L, D].
+    """A trained code for each place of a grid, interpolated for other grids: (rows, columns) -> [P + L, D].
 
     Args:
         grid: (rows, columns) it is trained for.
+        prefix: P, codes before those of the grid, for tokens that have no place in it.
     """
 
-    def __init__(self, grid: tuple[int, int], width: int):
+    def __init__(self, grid: tuple[int, int], width: int, prefix: int = 0):
         super().__init__()
-        self.grid = grid
-        self.codes = nn.Parameter(torch.empty(grid[0] * grid[1], width))
+        self.grid, self.prefix = grid, prefix
+        self.codes = nn.Parameter(torch.empty(prefix + grid[0] * grid[1], width))
         nn.init.trunc_normal_(self.codes, std=0.02)  # the paper's (Dosovitskiy et al. 2021, arXiv 2010.11929)
 
-    def forward(self, grid: tuple[int, int]) -> Float[Tensor, "L D"]:
-        return resample_positions(self.codes, self.grid, grid)
+    def forward(self, grid: tuple[int, int]) -> Float[Tensor, "T D"]:
+        if grid == self.grid:
+            return self.codes
+        of_grid = resample_positions(self.codes[self.prefix :], self.grid, grid)
+        return torch.cat([self.codes[: self.prefix], of_grid])

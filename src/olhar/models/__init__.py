@@ -11,7 +11,7 @@ from torch import nn
 from olhar.errors import UserError, nearest
 from olhar.models import autoencoder as autoencoders
 from olhar.models import clip as clips
-from olhar.models import cnn, fastcnn, resnet, resnet9, text, unet, vae
+from olhar.models import cnn, fastcnn, resnet, resnet9, text, unet, vae, vit
 from olhar.models.autoencoder import Autoencoder
 from olhar.models.base import Decoder, Encoder
 from olhar.models.classifier import Classifier
@@ -28,6 +28,7 @@ from olhar.models.resnet9 import ResNet9
 from olhar.models.text import TextEncoder
 from olhar.models.unet import UNetDecoder, UNetEncoder
 from olhar.models.vae import VAE
+from olhar.models.vit import ViT
 
 MODELS: dict[str, Callable[..., Encoder]] = {
     "linear": Linear,
@@ -45,6 +46,17 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "resnet101": partial(ResNet, **resnet.SIZES["resnet101"]),
     "resnet152": partial(ResNet, **resnet.SIZES["resnet152"]),
     "unet-small": partial(UNetEncoder, **unet.SIZES["unet-small"]),
+    "vit-ti4": partial(ViT, **vit.SIZES["vit-ti4"]),
+    "vit-ti8": partial(ViT, **vit.SIZES["vit-ti8"]),
+    "vit-ti16": partial(ViT, **vit.SIZES["vit-ti16"]),
+    "vit-s4": partial(ViT, **vit.SIZES["vit-s4"]),
+    "vit-s8": partial(ViT, **vit.SIZES["vit-s8"]),
+    "vit-s16": partial(ViT, **vit.SIZES["vit-s16"]),
+    "vit-b8": partial(ViT, **vit.SIZES["vit-b8"]),
+    "vit-b16": partial(ViT, **vit.SIZES["vit-b16"]),
+    "vit-b32": partial(ViT, **vit.SIZES["vit-b32"]),
+    "vit-l16": partial(ViT, **vit.SIZES["vit-l16"]),
+    "vit-l32": partial(ViT, **vit.SIZES["vit-l32"]),
 }
 
 # What makes one map of an encoder's levels, for an output a pixel.

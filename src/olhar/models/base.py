@@ -37,7 +37,7 @@ class Encoder(nn.Module, ABC):
     def forward(self, image: Float[Tensor, "N C H W"]) -> list[Tensor]: ...
 
     def summary(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """All of the image in one vector: the coarsest level, averaged over space (global pooling)."""
+        """One vector an image, of channels[-1] numbers: the coarsest level, averaged over space (global pooling)."""
         return self(image)[-1].mean(dim=(2, 3))
 
 
