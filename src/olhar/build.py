@@ -316,6 +316,8 @@ def describe(
     assert config.model.name is not None
     side, task_name, name = config.data.image_size, collection.task, config.model.name
     name, args = captioning.image_tower(name)
+    if task_name != "align" or side <= captioning.DETAILED:
+        args = default_args(name, side) | args
     train = collection.split("train")
     height, width = (enlargement(train) * side for side in size)
     frame = frame_of(collection, config, (height, width))
@@ -342,7 +344,7 @@ def describe(
         },
         "model": {
             "name": name,
-            "args": default_args(name, side) | args | dict(config.model.args),
+            "args": args | dict(config.model.args),
             "in_channels": channels + holes,
             "image_size": list(frame.canvas) if frame else [side, side],
         },

@@ -31,8 +31,9 @@ def resolve_text(config: Config, facts: Facts) -> Plan:
     plan.settle("data.image_size", size, "what its weights were trained at" if facts.pretrained else why)
     plan.settle("data.augment", *augment(plan.config.data.image_size or size))
     plan.settle("data.flip", False, "mirrored, left and right in a caption would be wrong")
-    # every other pair of a batch is a negative: many of them teach more
-    settle_recipe(plan, facts, TUNE if facts.pretrained else ADAM, 1024 if facts.accelerator else 256, size)
+    recipe = TUNE if facts.pretrained else ADAM
+    # every other pair of a batch is a wrong answer to be told from the right one: many of them teach more
+    settle_recipe(plan, facts, recipe, 1024 if facts.accelerator else 256, size, steps=8)
     if plan.config.train.budget is None:
         passes = min(max(math.ceil(150_000 / facts.n_train), 10), 120)
         plan.settle("train.epochs", passes, f"about {passes * facts.n_train:,} pairs seen")

@@ -64,8 +64,9 @@ class Clip(nn.Module):
     def scale(self) -> Float[Tensor, ""]:
         """What cosines are multiplied by: 1 / temperature."""
         if torch.is_grad_enabled():
-            with torch.no_grad():  # the last step may have gone beyond: from there no gradient would lead back
+            with torch.no_grad():  # the last step may have gone beyond
                 self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+            return self.log_scale.exp()  # and not of what is clamped: no gradient would lead back from the bound
         return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
 
     def encode_image(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N E"]:
