@@ -1,5 +1,6 @@
 """What the command line shows: coloured tables for a person, plain aligned text for a pipe, JSON for a script."""
 
+import csv
 import json
 import os
 import shlex
@@ -14,6 +15,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from olhar.errors import UserError
 
 MODES = {"L": "grey", "RGB": "in colour", "RGBA": "in colour with alpha", "P": "with a palette"}  # as Pillow names them
 LEVELS = ("refused", "warning", "repaired")
@@ -151,6 +154,24 @@ def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
         lines = header + [[cell(value) for value in row.values()] for row in block]
         widths = fitting(lines, widths)
         print("\n".join(aligned(lines, [False] * len(widths), widths)))
+
+
+def show_search(found: Any, page: Any) -> None:
+    """What was found, a `Search`, and where its pictures are."""
+    show_table(["", "cosine", "found"], [(i, hit.similarity, hit.found) for i, hit in enumerate(found.shown, 1)])
+    new = f", {found.computed:,} of them read for the first time" if found.computed else ""
+    say(f"\n{found.searched:,} {found.kind} searched in {1000 * found.seconds:.1f} ms{new}.")
+    say(f"The page: {page}")
+
+
+def write_hits(found: Any, path: Any) -> None:
+    """The same as a table. Raises UserError where `path` cannot be written."""
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = [(i, f"{hit.similarity:.6f}", hit.found) for i, hit in enumerate(found.shown, 1)]
+            csv.writer(file).writerows([("place", "cosine", "found"), *rows])
+    except OSError as error:
+        raise UserError(f"Could not write {path}: {error.strerror}.") from error
 
 
 def show_check(found: Any, allow: Sequence[str], following: str, as_json: bool) -> int:
