@@ -3,6 +3,7 @@
 Shapes: T texts, K classes, E width of the common space.
 """
 
+import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,14 +17,17 @@ from torch.nn.functional import normalize
 
 from olhar import metrics
 from olhar.data.loader import Loader
+from olhar.data.recognise import recognise
 from olhar.data.sample import Collection, Record, to_device
 from olhar.data.text import Tokenizer
 from olhar.errors import UserError, nearest
 from olhar.folder import RunFolder
 from olhar.objectives.categorical import Categorical
+from olhar.report.story import MatchView
 from olhar.tasks.align import Align, Candidates
 from olhar.tasks.task import Task
 
+MATCHED = 1000  # pairs whose similarities a report shows some of
 BATCH = 256  # texts at a time
 PROMPTS = ("{}",)  # a name as it is, which is what most captions of one's own are
 
@@ -126,12 +130,30 @@ def zero_shot(
     return result | {"accuracy_chance": 1 / len(names)}
 
 
-def similar(run: Reads, text: str, among: Sequence[str], top: int = 10) -> list[tuple[str, float]]:
-    """Those of `among` whose vectors point most nearly where that of `text` does, with their cosines (Eq 3.1)."""
-    reader = reader_of(run)
-    cosines = reader.vectors(list(among)) @ reader.vectors([text])[0]
-    best = cosines.topk(min(top, len(among)))
-    return [(among[i], value) for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+def match_view(run: Reads) -> MatchView | None:
+    """How similar images and captions of the split that was evaluated are; None where the data are gone, or there are
+    no captions."""
+    if not isinstance(run.task, Align):
+        return None
+    try:
+        reader = reader_of(run)
+        records = recognise(run.folder.facts["data"]["path"], config=run.folder.config.data).records
+    except UserError:
+        return None
+    ids = json.loads(run.folder.splits.read_text(encoding="utf-8"))
+    split = set((ids["test"] or ids["val"])[:MATCHED])
+    loader = run.loader([record for record in records if record.id in split], 64)
+    loader.forgiving = True
+    seen: list[str] = []
+    captions: list[str] = []
+    vectors: list[Tensor] = []
+    for batch in loader.epoch(0):
+        with torch.inference_mode(), run.computing():
+            vectors.append(reader.task.encode_images(to_device(batch, run.device)).cpu())
+        seen, captions = seen + batch["id"], captions + batch["text"]
+    if not vectors:
+        return None
+    return MatchView(seen, captions, (torch.cat(vectors) @ reader.vectors(captions).mT).numpy())
 
 
 def words_of(captions: Sequence[str]) -> list[str]:

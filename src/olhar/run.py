@@ -165,7 +165,13 @@ class Run:
         height, width = self.facts["model"]["image_size"]
         shape = (self.facts["model"]["in_channels"], height, width)
         model = self.task.model.image_encoder if isinstance(self.task, Align) else self.task.model
-        return write_report(self.path, images=self.pictures, network=network(model, shape), latent=self.latent_view())
+        return write_report(
+            self.path,
+            images=self.pictures,
+            network=network(model, shape),
+            latent=self.latent_view(),
+            match=language.match_view(self),
+        )
 
     def latent_view(self) -> "LatentView | None":
         """Of an autoencoder: ways between images of its validation split, and a map of them."""

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from olhar.inspection.network import NetworkTable
 from olhar.report.panels import PANELS
 from olhar.report.parts import style, templates
-from olhar.report.story import Images, LatentView, read_story
+from olhar.report.story import Images, LatentView, MatchView, read_story
 
 EYE = Markup(
     '<svg viewBox="0 0 40 24" aria-hidden="true">'
@@ -18,7 +18,14 @@ EYE = Markup(
 ICON = str(EYE).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" color="#1d5fa6" ')
 
 
-def write_report(run: Path, *, images: Images, network: NetworkTable | None, latent: LatentView | None = None) -> Path:
+def write_report(
+    run: Path,
+    *,
+    images: Images,
+    network: NetworkTable | None,
+    latent: LatentView | None = None,
+    match: MatchView | None = None,
+) -> Path:
     """Write `report.html` into a run folder and return its path.
 
     Args:
@@ -26,10 +33,11 @@ def write_report(run: Path, *, images: Images, network: NetworkTable | None, lat
         images: ids of images -> their pixels, uint8 [C, H, W], or None where a file is gone.
         network: of the model, for one image of the size it was trained on.
         latent: of an autoencoder, ways between images and a map.
+        match: of images and captions, how similar each is to each.
     Raises:
         UserError: `run` is not a run folder, or a file in it is damaged.
     """
-    story = read_story(run, images, network, latent)
+    story = read_story(run, images, network, latent, match)
     page = (
         templates()
         .get_template("page.html")
