@@ -76,7 +76,7 @@ def evaluate(found: Namespace) -> int:
     must_exist(found.data)
     from olhar import run, terminal
 
-    values = run.load(found.run).evaluate(found.data, split=found.split)
+    values = run.load(found.run).evaluate(found.data, found.split, found.classes, found.prompt)
     if found.json:
         terminal.print_json(values)
     else:
@@ -87,11 +87,12 @@ def evaluate(found: Namespace) -> int:
 def predict(found: Namespace) -> int:
     """Ask a trained model about images: files, folders, patterns such as 'img*.jpg', or - for standard input."""
     run_must_exist(found.run)
+    from olhar import language, run, terminal
     from olhar import predict as room
-    from olhar import run, terminal
 
     unreadable: dict[str, str] = {}
     trained = run.load(found.run)
+    language.choose_from(trained, found.classes, found.prompt)
     out = found.out or (trained.path / "predictions" if trained.answers_with_pictures else None)
     room.check_output(trained.task, found.out, found.format)
     answers = room.predict_files(trained, found.inputs, found.batch_size, unreadable, found.flips, found.tiles)
@@ -119,6 +120,27 @@ def predict(found: Namespace) -> int:
     for name, reason in unreadable.items():
         print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
     return 1 if unreadable else 0
+
+
+def search(found: Namespace) -> int:
+    """Find the images of a folder that fit a text or another image, by a run that learnt from captions."""
+    run_must_exist(found.run)
+    from olhar import run, terminal
+
+    trained = run.load(found.run)
+    answer = trained.search(found.query, found.folder, found.top, found.words)
+    for name, reason in answer.unreadable.items():
+        print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
+    if found.csv:
+        terminal.write_hits(answer, found.csv)
+    if found.json:
+        terminal.print_json(answer.document())
+        return 0
+    from olhar import gallery
+
+    page = found.html or trained.path / "search" / f"{gallery.file_name(found.query)}.html"
+    terminal.show_search(answer, gallery.write_gallery(answer, page, __version__, trained.path.name))
+    return 0
 
 
 def report(found: Namespace) -> int:
@@ -181,6 +203,22 @@ def evaluate_options(parser: Usage) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     split = choice(("train", "val", "test"))
     parser.add_argument("--split", metavar="NAME", type=split, help="train, val or test [test, else val]")
+    add_naming(parser)
+
+
+def add_naming(parser: Usage) -> None:
+    """Options of verbs that ask a run that learnt from captions about classes it has only the names of."""
+    parser.add_argument(
+        "--classes", metavar="NAMES", type=names, default=[], help="of a run with captions: classes, by commas"
+    )
+    parser.add_argument(
+        "--prompt", metavar="TEXT", action="append", default=[], help="a caption for them, as 'a photo of a {}'"
+    )
+
+
+def names(text: str) -> list[str]:
+    """`cat, dog` -> ["cat", "dog"]."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def predict_options(parser: Usage) -> None:
@@ -201,6 +239,19 @@ def predict_options(parser: Usage) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")
     parser.add_argument("--top", type=positive, metavar="K", help="the K likeliest classes with their probabilities")
+    add_naming(parser)
+
+
+def search_options(parser: Usage) -> None:
+    """What may follow `olhar search`."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("query", metavar="QUERY", help="a text in quotation marks, or an image file")
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", help="where to look [the data the run learnt from]")
+    parser.add_argument("--top", type=positive, metavar="K", default=12, help="how many to show [12]")
+    parser.add_argument("--words", action="store_true", help="find captions for an image, similar words for a text")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="the page with pictures [RUN/search/QUERY.html]")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table")
+    parser.add_argument("--json", action="store_true", help="print one JSON document, and make no page")
 
 
 def report_options(parser: Usage) -> None:
@@ -240,6 +291,7 @@ VERBS = {
     "resume": Verb(resume, "RUN", resume_options),
     "evaluate": Verb(evaluate, "RUN DATA", evaluate_options),
     "predict": Verb(predict, "RUN IMAGE...", predict_options),
+    "search": Verb(search, "RUN QUERY [FOLDER]", search_options),
     "report": Verb(report, "RUN", report_options),
     "inspect": Verb(inspect, "RUN [INSTRUMENT]", inspect_options),
     "models": Verb(models, "", models_options),

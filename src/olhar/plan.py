@@ -193,12 +193,12 @@ def check_mix(mix: str, task: str) -> None:
         raise UserError(f"--data.mix {mix} is for labels of whole images, and this is to {task}: {instead}.")
 
 
-def settle_recipe(plan: Plan, facts: Facts, recipe: Recipe, usual: int, side: int) -> None:
-    """The recipe for batches of `usual` images, or of as many as few images allow."""
-    # at least 16 steps a pass: fewer, and a pass teaches too little
-    largest = 2 ** int(math.log2(max(8, facts.n_train / 16)))
+def settle_recipe(plan: Plan, facts: Facts, recipe: Recipe, usual: int, side: int, steps: int = 16) -> None:
+    """The recipe for batches of `usual` images, or of as many as few images allow: at least `steps` a pass, for with
+    fewer a pass teaches too little."""
+    largest = 2 ** int(math.log2(max(8, facts.n_train / steps)))
     batch = max(min(usual, largest) // facts.world, 1) * facts.world
-    reason = "16 steps or more a pass over few images" if batch < usual else f"usual for images of {side} px"
+    reason = f"{steps} steps or more a pass over few images" if batch < usual else f"usual for images of {side} px"
     plan.settle("train.batch_size", batch, reason)
     batch = plan.config.train.batch_size or batch
     plan.settle("optim.name", recipe.optimizer, recipe.why)

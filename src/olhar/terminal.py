@@ -1,5 +1,6 @@
 """What the command line shows: coloured tables for a person, plain aligned text for a pipe, JSON for a script."""
 
+import csv
 import json
 import os
 import shlex
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from olhar.data import caption_checks
+from olhar.errors import UserError
 
 MODES = {"L": "grey", "RGB": "in colour", "RGBA": "in colour with alpha", "P": "with a palette"}  # as Pillow names them
 MOST_ROWS = 60  # of a table that an instrument gives: its file has all
@@ -120,6 +122,7 @@ MODEL_NOTES = {
     "model": "Parameters with 1000 classes on 224 x 224 colour images.",
     "decoder": "Parameters on the levels of resnet18, without it: an output for every pixel needs one of each.",
     "autoencoder": "Parameters of both halves, on colour images.",
+    "text encoder": "Parameters with CLIP's 49,408 tokens; of one's own captions there are fewer.",
 }
 
 
@@ -185,6 +188,24 @@ def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
         lines = header + [[cell(value) for value in row.values()] for row in block]
         widths = fitting(lines, widths)
         print("\n".join(aligned(lines, [False] * len(widths), widths)))
+
+
+def show_search(found: Any, page: Any) -> None:
+    """What was found, a `Search`, and where its pictures are."""
+    show_table(["", "cosine", "found"], [(i, hit.similarity, hit.found) for i, hit in enumerate(found.shown, 1)])
+    new = f", {found.computed:,} of them read for the first time" if found.computed else ""
+    say(f"\n{found.searched:,} {found.kind} searched in {1000 * found.seconds:.1f} ms{new}.")
+    say(f"The page: {page}")
+
+
+def write_hits(found: Any, path: Any) -> None:
+    """The same as a table. Raises UserError where `path` cannot be written."""
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = [(i, f"{hit.similarity:.6f}", hit.found) for i, hit in enumerate(found.shown, 1)]
+            csv.writer(file).writerows([("place", "cosine", "found"), *rows])
+    except OSError as error:
+        raise UserError(f"Could not write {path}: {error.strerror}.") from error
 
 
 def show_check(found: Any, allow: Sequence[str], following: str, as_json: bool) -> int:
