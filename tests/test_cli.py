@@ -24,6 +24,7 @@ PLAIN_OPTIONS = {
     "evaluate": "--json --split",
     "predict": "--batch-size --csv --flips --json --out --pictures --tiles --top",
     "report": "",
+    "inspect": "--dark --image --json --layer --out",
     "models": "--json",
 }
 

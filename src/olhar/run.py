@@ -32,6 +32,7 @@ from olhar.train.device import autocast, describe_machine, pick_device
 from olhar.train.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from olhar.look import Look
     from olhar.report.story import LatentView
 
 
@@ -120,6 +121,24 @@ class Run:
             raise UserError(f"{data} has no {chosen} split: it has {', '.join(sorted(present))}.")
         loader = self.loader([r for r in records if r.split == chosen], build.evaluation_batch(self.facts, 32))
         return evaluate(self.task, loader.epoch(0), make_accelerator(self.device, "fp32"))
+
+    def inspect(self, name: str, images: Sequence[str | Path] | str | Path = (), layer: str | None = None) -> "Look":
+        """What one instrument sees inside: `values`, their `table()`, and a `figure()` of them.
+
+        `images` are files, folders or patterns; none: some of the run's own validation images.
+        Raises UserError where there is no such instrument, layer or image, or it does not fit this model.
+        """
+        from olhar.look import look  # figures take a while to import
+
+        several = [images] if isinstance(images, str | Path) else images
+        with self.computing():
+            return look(self.folder, self.task, self.device, name, several, layer)
+
+    def instruments(self) -> dict[str, str | None]:
+        """Every instrument with None, or the sentence that says why it does not fit this run."""
+        from olhar.look import fitting
+
+        return fitting(self.folder, self.task, self.device)
 
     def report(self) -> Path:
         """Write report.html: one page that opens without a network. Returns its path."""

@@ -67,6 +67,27 @@ def dry_run(model: nn.Module, input_shape: Sequence[int]) -> None:
             module.training = mode
 
 
+def output_shapes(model: nn.Module, input_shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Submodule name -> the shape of what it gives for one image of `input_shape`, without the batch axis, in the order
+    in which they finish; of several tensors the last. Submodules that are not called are left out."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def look(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if tensors := tensors_of(output):
+                shapes[name] = tuple(tensors[-1].shape[1:])
+
+        return hook
+
+    handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
+    try:
+        dry_run(model, input_shape)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes
+
+
 def tensors_of(output: Any) -> list[Tensor]:
     """Every tensor in what a module returned: a tensor, or lists, tuples and dicts of them."""
     if isinstance(output, Tensor):

@@ -1,0 +1,8 @@
+"""The instruments by name, in the order in which they are listed. A new one is one file here and one line below."""
+
+from olhar.inspection.instrument import Instrument
+from olhar.inspection.instruments.network import NETWORK
+
+INSTRUMENTS: dict[str, Instrument] = {
+    "network": NETWORK,
+}
