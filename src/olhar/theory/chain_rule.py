@@ -22,7 +22,7 @@ VARIABLE = re.compile(r"[xyz]_?\d*")
 SHORT = 40
 
 
-class sigmoid(sympy.Function):  # noqa: N801: the name that is printed
+class sigmoid(sympy.Function):  # noqa: N801 - the name that is printed
     """Eq 1.14, whose derivative is written with itself."""
 
     nargs = 1
@@ -34,7 +34,7 @@ class sigmoid(sympy.Function):  # noqa: N801: the name that is printed
         return (1 / (1 + sympy.exp(-self.args[0])))._eval_evalf(prec)
 
 
-class step(sympy.Function):  # noqa: N801: the name that is printed
+class step(sympy.Function):  # noqa: N801 - the name that is printed
     """1 where x > 0 and 0 elsewhere."""
 
     nargs = 1
@@ -44,7 +44,7 @@ class step(sympy.Function):  # noqa: N801: the name that is printed
         return sympy.Integer(bool(x > 0)) if x.is_number else None
 
 
-class relu(sympy.Function):  # noqa: N801: the name that is printed
+class relu(sympy.Function):  # noqa: N801 - the name that is printed
     """max(x, 0); at 0 its derivative is taken as 0, as torch does."""
 
     nargs = 1

@@ -73,7 +73,7 @@ class Path:
 
 
 def descend(
-    data: Float[Tensor, " n"], start: tuple[float, float] = (0.0, 1.0), lr: float = 0.3, steps: int = 500
+    data: Float[Tensor, " n"], start: tuple[float, float] = (0.0, 1.0), lr: float = 0.1, steps: int = 1000
 ) -> Path:
     """The procedure of six steps: θ* = θ* - lr ∇NLL(θ*), with the NLL's mean over the data.
 

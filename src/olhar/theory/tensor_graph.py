@@ -87,6 +87,7 @@ def trace(function: Callable[..., Tensor], *inputs: Tensor) -> TensorGraph:
         UserError: the result is more than one number, and has no gradient but a Jacobian.
     """
     graph = make_fx(torch.func.functionalize(function))(*inputs)
+    graph.graph.eliminate_dead_code()
     leaves = iter(inputs)
     values: dict[str, Tensor] = {}
     kept: list[tuple[fx.Node, str, Any]] = []
