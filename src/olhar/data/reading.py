@@ -193,8 +193,8 @@ class Reader:
             sample["labels"][list(record.labels)] = 1.0
         if record.target is not None:
             sample["target"] = record.target
-        if record.text is not None:
-            sample["text"] = record.text
+        if record.captions:
+            sample["text"] = record.captions[0]
         if self.truth == "boxes":
             sample |= self.objects(record)
         return sample
