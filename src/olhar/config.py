@@ -19,9 +19,9 @@ class DataConfig:
     """Which images, how they are read and prepared."""
 
     task: str | None = None
-    """What to learn: classify, regress, segment, detect or reconstruct. None: recognised from the folder."""
+    """What to learn: classify, regress, segment, detect, reconstruct or align. None: recognised from the folder."""
     format: str | None = None
-    """How the data are read: folders, table, masks, coco, voc, yolo, pairs or plain. None: recognised."""
+    """How the data are read: folders, table, masks, coco, voc, yolo, captions, pairs or plain. None: recognised."""
     image_size: int | None = None
     """Shorter side in pixels of what the model sees. None: from the images' own sizes."""
     scale: float | None = None
@@ -30,13 +30,17 @@ class DataConfig:
     """The column of a table that names the image files. None: recognised."""
     label_column: str | None = None
     """The column of a table to learn. None: recognised."""
+    text_column: str | None = None
+    """The column of a table that holds the captions, or several, separated by commas. None: recognised."""
     ignore: str | None = None
     """Classes of masks that are not learnt, as those that nobody knows are not: their names, separated by commas."""
     val_fraction: float = 0.1
     """Share of train held out for validation, where the data have no validation split."""
     test_fraction: float = 0.0
     """Share held out for the test, where the data have no test split."""
-    augment: Literal["auto", "none", "tiny", "small", "mild", "natural", "paired", "paired-small"] = "auto"
+    augment: Literal[
+        "auto", "none", "tiny", "small", "mild", "natural", "captioned", "mirror", "paired", "paired-small"
+    ] = "auto"
     """Random changes of the training images that keep their meaning."""
     flip: bool | None = None
     """Mirror training images left-right. None: yes, but not for digits or text-like embedded sets."""

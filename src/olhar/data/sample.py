@@ -161,6 +161,11 @@ class Collection:
         """The records of one split, in their stored order."""
         return [record for record in self.records if record.split == name]
 
+    @property
+    def captioned(self) -> bool:
+        """Whether its images have captions."""
+        return any(record.captions for record in self.records)
+
     def fingerprint(self) -> str:
         """16 hex digits over ids, splits, labels, sizes and times of the files, sources: changes when the data do."""
         digest = hashlib.sha256(repr((self.format, self.task, self.class_names, self.multilabel)).encode())
