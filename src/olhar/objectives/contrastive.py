@@ -12,6 +12,8 @@ from torch import Tensor
 from olhar.objectives.categorical import Categorical
 from olhar.ops.gather import first_row, gather
 
+MULTIPLIER = 6364136223846793005  # Knuth's for congruences modulo 2^64: odd, and its bits are well mixed
+
 
 @dataclass(frozen=True, eq=False)
 class Contrastive:
@@ -74,3 +76,12 @@ def similarities(
 def shares(positive: Bool[Tensor, "n M"]) -> Float[Tensor, "n M"]:
     """Each row's probability, shared alike by what is True in it."""
     return positive / positive.sum(1, keepdim=True)
+
+
+def token_keys(tokens: Int[Tensor, "n L"]) -> Int[Tensor, " n"]:
+    """A number for each caption, equal where all tokens are: a polynomial modulo 2^64 of them, so that two that differ
+    share one by a chance of about 2^-64."""
+    keys = torch.zeros_like(tokens[:, 0])
+    for column in tokens.unbind(1):
+        keys = keys * MULTIPLIER + column + 1
+    return keys
