@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from olhar import anchoring
+from olhar import anchoring, captioning
 from olhar.config import Config
 from olhar.data.cache import make_cache
 from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
@@ -25,13 +25,16 @@ from olhar.data.paired import make_paired
 from olhar.data.palette import palette
 from olhar.data.reading import Frame, Preprocess, Truth
 from olhar.data.sample import SPLITS, Batch, Collection, Record
+from olhar.data.text import Tokenizer
 from olhar.data.transforms import SMALL, Augment, make_augment, make_mix
+from olhar.data.wording import Wording
 from olhar.errors import UserError
 from olhar.models import AUTOENCODERS, autoencoder, dense, detector, encoder
 from olhar.models.autoencoder import Autoencoder
 from olhar.models.classifier import Classifier
+from olhar.models.clip import Clip
 from olhar.models.vae import VAE
-from olhar.models.weights import load_weights
+from olhar.models.weights import load_towers, load_weights
 from olhar.tasks import TASKS, PixelTask, Task
 from olhar.train.optim import make_optimizer
 
@@ -49,6 +52,8 @@ def make_model(task: str, facts: dict[str, Any], outputs: int) -> nn.Module:
     name, channels, size = facts["name"], facts["in_channels"], tuple(facts["image_size"])
     if name in AUTOENCODERS:
         return autoencoder(name, channels, size, **facts["args"])
+    if task == "align":
+        return captioning.make_clip(facts)
     body = encoder(name, channels, size, **facts["args"])
     if task == "detect":
         return detector(body, outputs, **facts["detector"])
@@ -77,7 +82,7 @@ def num_outputs(name: str, settings: dict[str, Any]) -> int:
     """Numbers the model gives an image, or a pixel: a score a class, a mean and perhaps a variance, a colour."""
     if name in ("classify", "segment", "detect"):  # a detector takes the classes and knows what else it has to say
         return len(settings["class_names"])
-    if name == "reconstruct":
+    if name in ("reconstruct", "align"):
         return len(settings["mean"])
     return 2 if settings["variance"] == "learned" else 1
 
@@ -124,6 +129,8 @@ def task_settings(
             "ssim": config.objective.ssim,
             "enlarge": enlargement(train),
         }
+    if collection.task == "align":
+        return pixels | {"batch_size": config.train.batch_size}
     targets = torch.tensor([record.target for record in train], dtype=torch.float64)
     return pixels | {
         "target_name": collection.target_name,
@@ -142,10 +149,19 @@ class Feeder:
     corrupt: Corrupt | None = None
     rank: int = 0
     world: int = 1
+    tokenizer: Tokenizer | None = None
+    length: int = 0  # tokens of a caption
 
     @classmethod
-    def from_facts(cls, facts: dict[str, Any], config: Config, rank: int = 0, world: int = 1) -> "Feeder":
-        """From run.json."""
+    def from_facts(
+        cls,
+        facts: dict[str, Any],
+        config: Config,
+        rank: int = 0,
+        world: int = 1,
+        tokenizer: Tokenizer | None = None,
+    ) -> "Feeder":
+        """From run.json, and where there are captions the run's tokenizer."""
         frame, settings = facts["model"].get("frame"), facts["task"]["settings"]
         preprocess = Preprocess(
             image_size=min(facts["model"]["image_size"]),
@@ -159,7 +175,8 @@ class Feeder:
         if facts["task"]["name"] == "reconstruct":
             name = settings["corruption"] if settings["corruption"] != "pairs" else "none"
             corrupt = make_corrupt(name, settings["noise"], config.train.seed)
-        return cls(preprocess, config, corrupt, rank, world)
+        length = facts["model"]["text"]["length"] if tokenizer else 0
+        return cls(preprocess, config, corrupt, rank, world, tokenizer, length)
 
     def train(self, records: Sequence[Record]) -> Loader:
         """Shuffled, augmented, for ever the same batches for one seed."""
@@ -174,7 +191,7 @@ class Feeder:
             shuffle=True,
             augment=self.augment(),
             mix=make_mix(data.mix, self.preprocess.num_classes, train.seed),
-            corrupt=self.corrupt,
+            finish=self.finish(records, shuffle=True),
             workers=data.workers,
             cache=make_cache(records, read, data.cache_share, self.world),
             rank=self.rank,
@@ -190,12 +207,18 @@ class Feeder:
             batch_size=-(-batch_size // self.world) * self.world,
             seed=self.config.train.seed,
             shuffle=False,
-            corrupt=self.corrupt,
+            finish=self.finish(records, shuffle=False),
             workers=self.config.data.workers,
             cache=make_cache(records, read, self.config.data.cache_share, self.world) if keep else None,
             rank=self.rank,
             world=self.world,
         )
+
+    def finish(self, records: Sequence[Record], shuffle: bool) -> Corrupt | Wording | None:
+        """What is done to a batch last: its images corrupted, or captions added where there are any."""
+        if self.tokenizer is None or not all(record.captions for record in records):
+            return self.corrupt
+        return Wording(records, self.tokenizer, self.length, self.config.train.seed, shuffle)
 
     def augment(self) -> Augment:
         """The random changes of training images that the settings name."""
@@ -212,7 +235,10 @@ class Feeder:
 
 
 def evaluation_batch(facts: dict[str, Any], batch_size: int) -> int:
-    """Images at a time where no gradients are kept: twice as many as in training, fewer where they are larger."""
+    """Images at a time where no gradients are kept: twice as many as in training, fewer where they are larger; to
+    align as many, for what a caption is told from is the rest of its batch."""
+    if facts["task"]["name"] == "align":
+        return facts["task"]["settings"]["batch_size"]
     if frame := facts["model"].get("frame"):
         seen, shown = math.prod(frame["canvas"]), math.prod(frame["whole"])
         return max(1, min(64, 2 * batch_size * seen // shown))
@@ -275,7 +301,12 @@ def frame_of(collection: Collection, config: Config, size: tuple[int, int]) -> F
 
 
 def describe(
-    collection: Collection, config: Config, channels: int, machine: dict[str, Any], size: tuple[int, int]
+    collection: Collection,
+    config: Config,
+    channels: int,
+    machine: dict[str, Any],
+    size: tuple[int, int],
+    tokenizer: Tokenizer | None = None,
 ) -> dict[str, Any]:
     """What run.json says of the task, the data and the model: plain facts, from which they can be made again.
 
@@ -284,12 +315,13 @@ def describe(
     assert config.data.image_size is not None
     assert config.model.name is not None
     side, task_name, name = config.data.image_size, collection.task, config.model.name
+    name, args = captioning.image_tower(name)
     train = collection.split("train")
     height, width = (enlargement(train) * side for side in size)
     frame = frame_of(collection, config, (height, width))
     preprocess = Preprocess(side, channels, "none", len(collection.class_names), frame)
     if config.model.weights and channels == 3:
-        mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
+        mean, std = captioning.pixels(config.model.name) or (list(IMAGENET_MEAN), list(IMAGENET_STD))
     else:
         mean, std = statistics(train, preprocess)
     holes = task_name == "reconstruct" and corruption_of(collection, config) == "holes"
@@ -310,7 +342,7 @@ def describe(
         },
         "model": {
             "name": name,
-            "args": default_args(name, side) | dict(config.model.args),
+            "args": default_args(name, side) | args | dict(config.model.args),
             "in_channels": channels + holes,
             "image_size": list(frame.canvas) if frame else [side, side],
         },
@@ -322,6 +354,8 @@ def describe(
             add_anchors(facts, collection, config)
         elif name not in AUTOENCODERS:
             facts["model"] |= {"decoder": config.model.decoder, "decoder_args": dict(config.model.decoder_args)}
+    if tokenizer:
+        facts["model"] |= captioning.text_facts(config, collection, tokenizer)
     task = make_task(task_name, facts["model"], facts["task"]["settings"])
     if isinstance(task.model, (Autoencoder, VAE)):
         facts["model"]["latent"] = list(task.model.latent_shape())
@@ -345,7 +379,10 @@ def add_anchors(facts: dict[str, Any], collection: Collection, config: Config) -
 def start_from(task: Task, config: Config) -> str:
     """Load `config.model.weights` into the model; returns the sentence that says what was loaded."""
     assert config.model.weights is not None
-    return load_weights(task.model, config.model.weights, download=config.data.download).sentence
+    weights, download = config.model.weights, config.data.download
+    if isinstance(task.model, Clip):
+        return load_towers(task.model, weights, download).sentence
+    return load_weights(task.model, weights, download).sentence
 
 
 def make_task_optimizer(task: Task, config: Config) -> torch.optim.Optimizer:

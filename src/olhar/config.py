@@ -19,9 +19,9 @@ class DataConfig:
     """Which images, how they are read and prepared."""
 
     task: str | None = None
-    """What to learn: classify, regress, segment, detect or reconstruct. None: recognised from the folder."""
+    """What to learn: classify, regress, segment, detect, reconstruct or align. None: recognised from the folder."""
     format: str | None = None
-    """How the data are read: folders, table, masks, coco, voc, yolo, pairs or plain. None: recognised."""
+    """How the data are read: folders, table, masks, coco, voc, yolo, captions, pairs or plain. None: recognised."""
     image_size: int | None = None
     """Shorter side in pixels of what the model sees. None: from the images' own sizes."""
     scale: float | None = None
@@ -30,13 +30,19 @@ class DataConfig:
     """The column of a table that names the image files. None: recognised."""
     label_column: str | None = None
     """The column of a table to learn. None: recognised."""
+    text_column: str | None = None
+    """The column of a table that holds the captions, or several, separated by commas. None: recognised."""
+    tokenizer: str | None = None
+    """To align: a tokenizer.json, or CLIP's list of merges. None: learnt from the training captions."""
     ignore: str | None = None
     """Classes of masks that are not learnt, as those that nobody knows are not: their names, separated by commas."""
     val_fraction: float = 0.1
     """Share of train held out for validation, where the data have no validation split."""
     test_fraction: float = 0.0
     """Share held out for the test, where the data have no test split."""
-    augment: Literal["auto", "none", "tiny", "small", "mild", "natural", "paired", "paired-small"] = "auto"
+    augment: Literal[
+        "auto", "none", "tiny", "small", "mild", "natural", "captioned", "mirror", "paired", "paired-small"
+    ] = "auto"
     """Random changes of the training images that keep their meaning."""
     flip: bool | None = None
     """Mirror training images left-right. None: yes, but not for digits or text-like embedded sets."""
@@ -68,6 +74,14 @@ class ModelConfig:
     """Start from these weights: a safetensors file, a state dict, or a Hub name with --data.download."""
     args: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Arguments of the architecture that differ from its table."""
+    text: str | None = None
+    """To align: the text encoder, of `olhar models`. None: from the data."""
+    text_args: dict[str, int | float | str | bool] = field(default_factory=dict)
+    """Arguments of the text encoder that differ from its table."""
+    width: int | None = None
+    """To align: numbers of the space that images and captions share. None: chosen."""
+    freeze: Literal["none", "image", "text"] = "none"
+    """To align: the tower that keeps the weights it starts from."""
     decoder: Literal["auto", "pyramid", "unet"] = "auto"
     """How the levels of an encoder become one map: added up, or concatenated."""
     decoder_args: dict[str, int | float | str | bool] = field(default_factory=dict)
@@ -209,6 +223,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "objective.dice": (0, math.inf),
     "objective.kl": (0, math.inf),
     "objective.ssim": (0, math.inf),
+    "model.width": (1, math.inf),
     "optim.lr": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
     "optim.momentum": (0, 1),

@@ -24,6 +24,7 @@ from olhar.fit import make_accelerator
 from olhar.folder import RunFolder
 from olhar.predict import predict_files
 from olhar.tasks import PixelTask, Prediction
+from olhar.tasks.align import Align
 from olhar.tasks.detect import Detect
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.task import Pictures
@@ -52,7 +53,7 @@ class Run:
         self.device = device
         self.facts = folder.facts
         self.task = build.task_from_facts(self.facts, folder.weights).to(device)
-        self.feeder = build.Feeder.from_facts(self.facts, folder.config)
+        self.feeder = build.Feeder.from_facts(self.facts, folder.config, tokenizer=folder.tokenizer)
 
     @property
     def path(self) -> Path:
@@ -147,9 +148,8 @@ class Run:
 
         height, width = self.facts["model"]["image_size"]
         shape = (self.facts["model"]["in_channels"], height, width)
-        return write_report(
-            self.path, images=self.pictures, network=network(self.task.model, shape), latent=self.latent_view()
-        )
+        model = self.task.model.image_encoder if isinstance(self.task, Align) else self.task.model
+        return write_report(self.path, images=self.pictures, network=network(model, shape), latent=self.latent_view())
 
     def latent_view(self) -> "LatentView | None":
         """Of an autoencoder: ways between images of its validation split, and a map of them."""

@@ -118,6 +118,7 @@ MODEL_NOTES = {
     "model": "Parameters with 1000 classes on 224 x 224 colour images.",
     "decoder": "Parameters on the levels of resnet18, without it: an output for every pixel needs one of each.",
     "autoencoder": "Parameters of both halves, on colour images.",
+    "text encoder": "Parameters with CLIP's 49,408 tokens; of one's own captions there are fewer.",
 }
 
 

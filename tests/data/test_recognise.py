@@ -111,4 +111,5 @@ def test_unknown_tasks_and_formats_offer_the_nearest(tmp_path: Path) -> None:
         recognise(tmp_path, task="clasify")
     with pytest.raises(UserError, match="did you mean 'folders'"):
         recognise(tmp_path, config=DataConfig(format="folder"))
-    assert set(READERS) == set(SERVES) == {"folders", "table", "masks", "coco", "voc", "yolo", "pairs", "plain"}
+    known = {"folders", "table", "masks", "coco", "voc", "yolo", "captions", "pairs", "plain"}
+    assert set(READERS) == set(SERVES) == known

@@ -89,7 +89,8 @@ def test_a_square_loses_nothing_and_others_their_ends():
 def test_a_reader_adds_what_the_record_says(tmp_path):
     Image.new("RGB", (40, 20), (9, 8, 7)).save(tmp_path / "a.png")
     read = Reader(Resize(10, channels=1), num_classes=4)
-    record = Record(id="a", image=tmp_path / "a.png", split="train", labels=(0, 2), target=1.5, text="grey")
+    said = ("grey", "dark")
+    record = Record(id="a", image=tmp_path / "a.png", split="train", labels=(0, 2), target=1.5, captions=said)
     sample = read(record)
     assert sample["image"].shape == (1, 10, 10)
     assert sample["labels"].tolist() == [1, 0, 1, 0]

@@ -14,7 +14,7 @@ from olhar.config import DataConfig
 from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.labels import is_indicator, is_missing, is_number
 from olhar.data.listing import Listing, extension, split_of
-from olhar.data.sample import Split
+from olhar.data.sample import SPLITS, Split
 from olhar.data.table_file import Cell, Table
 from olhar.errors import UserError, nearest
 
@@ -116,6 +116,20 @@ def choose_split_column(table: Table, file_column: str, config: DataConfig) -> s
                 "rename the column if it means something else."
             )
     return None
+
+
+def place_splits(table: Table, names: Sequence[str], split_column: str | None) -> tuple[list[Split], dict[str, str]]:
+    """The split of every row and what it comes from: a column, the tables' names, or the folders of the images."""
+    splits: list[Split | None] = table.splits
+    source = f"column '{split_column}'" if split_column else f"the names of {table.name}"
+    if not any(splits):
+        folders = [map(split_of, name.split("/")[:-1]) for name in names]
+        splits = [next((split for split in found if split), None) for found in folders]
+        source = "the images' folders"
+    known: list[Split] = [split for split in splits if split is not None]
+    if len(known) < len(splits) or ("train" not in known and not split_column):
+        return ["train"] * len(names), {"train": table.name}
+    return known, {split: source for split in SPLITS if split in known}
 
 
 def choose_label_columns(table: Table, taken: Sequence[str | None], config: DataConfig) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Literal
 
-from olhar.data import box_checks, checks
+from olhar.data import box_checks, caption_checks, checks
 from olhar.data.places import cache_folder
 from olhar.data.sample import Collection, Finding
 from olhar.data.survey import Look, Progress, survey
@@ -76,6 +76,7 @@ def examine(
     findings = [*collection.findings, *checks.of_files(bad, good, tiny), *partners.findings]
     findings += [*checks.of_copies(kept, good), *checks.of_labels(collection, kept)]
     findings += box_checks.of_boxes(collection, kept, good)
+    findings += caption_checks.of_captions(collection, kept)
     shown = {id: found for id, found in good.items() if id not in tiny} or good
     took = time.perf_counter() - start
     report = Report(tuple(findings), drop, sizes_of(shown), modes_of(shown), took, partners.pixels, partners.masks_read)

@@ -12,8 +12,8 @@ from olhar.data.sample import Collection, Split
 from olhar.errors import UserError
 
 TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl"})
-# names of classes, lists of splits, annotations of one image or of many
-TEXT_EXTENSIONS = frozenset({".txt", ".json", ".xml", ".yaml", ".yml", ".names"})
+# names of classes, lists of splits or captions, annotations of one image or of many
+TEXT_EXTENSIONS = frozenset({".txt", ".json", ".xml", ".yaml", ".yml", ".names", ".token"})
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
     "training": "train",

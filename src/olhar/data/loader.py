@@ -21,9 +21,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from olhar.data.cache import NoCache
-from olhar.data.corrupt import Corrupt
 from olhar.data.sample import Batch, Record, Sample
-from olhar.data.transforms import ORDER, Augment, Mix, uniform
+from olhar.data.transforms import ORDER, Augment, Indices, Mix, uniform
 from olhar.errors import UserError
 
 AHEAD = 4  # batches prepared before they are asked for: enough to smooth out slow files
@@ -47,6 +46,15 @@ class Read(Protocol):
         ...
 
 
+@runtime_checkable
+class Finish(Protocol):
+    """The last change of a batch: a `Corrupt`, or a `Wording`."""
+
+    def __call__(self, batch: Batch, index: Indices, epoch: int) -> Batch:
+        """`index` holds the places of the samples in the data."""
+        ...
+
+
 class Loader:
     """Batches of one split, for one process of several.
 
@@ -58,7 +66,7 @@ class Loader:
         shuffle: for training: another order each epoch, and the rest that fills no batch is left out (unless
             it is all there is). Otherwise the stored order, every sample exactly once over all processes.
         augment, mix: random changes of samples, and of pairs of them.
-        corrupt: what is done to images that are to be restored, after all other changes.
+        finish: what is done to a batch after all other changes: its images corrupted, or captions added.
         workers: threads that read; None: one a core.
         cache: keeps decoded images.
         rank, world: this process, and how many there are. Together they see the batches one process would see.
@@ -79,7 +87,7 @@ class Loader:
         shuffle: bool,
         augment: Augment | None = None,
         mix: Mix | None = None,
-        corrupt: Corrupt | None = None,
+        finish: Finish | None = None,
         workers: int | None = None,
         cache: NoCache | None = None,
         rank: int = 0,
@@ -89,7 +97,7 @@ class Loader:
         if shuffle and len(records) < world:
             raise UserError(f"{len(records)} training images are fewer than {world} processes: use fewer processes.")
         self.records = list(records)
-        self.read, self.augment, self.mix, self.corrupt = read, augment, mix, corrupt
+        self.read, self.augment, self.mix, self.finish = read, augment, mix, finish
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.per_image = augment is not None and augment.per_image
         self.workers = workers or os.cpu_count() or 1
@@ -177,8 +185,8 @@ class Loader:
             shown = np.array([index for index, _ in pairs])
         if not self.per_image and self.augment:
             batch = self.augment.together(batch, shown, epoch)
-        if self.corrupt:
-            batch = self.corrupt(batch, shown, epoch)
+        if self.finish:
+            batch = self.finish(batch, shown, epoch)
         return self.mix(batch, epoch, number) if self.mix else batch
 
     def load(self, indices: np.ndarray, epoch: int) -> list[tuple[int, Sample]]:

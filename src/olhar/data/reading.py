@@ -193,8 +193,8 @@ class Reader:
             sample["labels"][list(record.labels)] = 1.0
         if record.target is not None:
             sample["target"] = record.target
-        if record.text is not None:
-            sample["text"] = record.text
+        if record.captions:
+            sample["text"] = record.captions[0]
         if self.truth == "boxes":
             sample |= self.objects(record)
         return sample
@@ -276,11 +276,11 @@ class Preprocess:
 
     @property
     def train_read(self) -> Reader:
-        """For training: the same, but what parts are cut out of is kept larger; `natural` 8/7, the usual 256 -> 224."""
+        """For training: the same, but what parts are cut out of is kept larger: 8/7, the usual 256 -> 224."""
         if self.frame is not None:
             height, width = (round(self.frame.detail * side) for side in self.frame.whole)
             return Reader(Letterbox(height, width, self.channels), self.num_classes, self.frame.truth)
-        if self.augment == "natural":
+        if self.augment in ("natural", "captioned"):
             resize = Resize(round(self.image_size * 8 / 7), square=False, channels=self.channels)
             return Reader(resize, self.num_classes)
         return self.read

@@ -9,7 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from olhar.config import DataConfig
-from olhar.data import coco_boxes, folders, mask_folders, pairs, plain, table, voc, yolo
+from olhar.data import (
+    caption_files,
+    caption_table,
+    coco_boxes,
+    coco_captions,
+    folders,
+    mask_folders,
+    pairs,
+    plain,
+    table,
+    voc,
+    yolo,
+)
+from olhar.data.captions import CAPTIONED
 from olhar.data.listing import TABLE_EXTENSIONS, Candidate, Listing, count, extension, join, kinds, scan
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.data.sample import Collection
@@ -23,27 +36,34 @@ READERS: dict[str, Callable[[Listing, DataConfig], list[Candidate]]] = {
     "coco": coco_boxes.probe_both,
     "voc": voc.probe,
     "yolo": yolo.probe,
+    "captions": caption_files.probe,
     "pairs": pairs.probe,
     "plain": plain.probe,
 }
-TASKS = ("classify", "regress", "segment", "reconstruct", "detect")
+TASKS = ("classify", "regress", "segment", "reconstruct", "detect", "align", "diffuse")
 SERVES = {
     "folders": ("classify", "regress"),
-    "table": ("classify", "regress", "detect"),
+    "table": ("classify", "regress", "detect", *CAPTIONED),
     "masks": ("segment",),
     "coco": ("segment", "detect"),
     "voc": ("detect",),
     "yolo": ("detect",),
+    "captions": CAPTIONED,
     "pairs": ("reconstruct",),
     "plain": ("reconstruct",),
 }
 LAYOUTS = (
     "What is read: class folders (cat/1.jpg, or train/cat/1.jpg), a table (CSV, TSV or JSON lines) with a column of "
     "files and a column of classes or numbers, images/ and masks/, COCO's JSON, boxes as Pascal VOC's XML, YOLO's text "
-    "files or a table, and pairs in input/ and target/."
+    "files or a table, captions in a table, in a text file beside each image or in COCO's JSON, and pairs in input/ "
+    "and target/."
 )
 NEED_CLASSES = {"classify": "classification", "segment": "segmentation"}
 FOR_BOXES = "give Pascal VOC's XML, COCO's JSON, YOLO's text files, or a table with a row for each box."
+FOR_CAPTIONS = (
+    "give a table (CSV, TSV or JSON lines) with a column of files and one of captions, or a text file of its name "
+    "beside each image."
+)
 FOR_MASKS = "give images/ and masks/ with files of the same names, or COCO's JSON with outlines."
 
 
@@ -106,8 +126,12 @@ def read_file(path: Path, config: DataConfig) -> Collection:
     """A table, or COCO's annotations. Raises UserError for any other file."""
     if extension(path.name) in TABLE_EXTENSIONS:
         return table.read_file(path, config)
+    if extension(path.name) == ".json" and (config.task in CAPTIONED or coco_captions.holds_captions(path)):
+        return coco_captions.read_file(path, config)
     if extension(path.name) == ".json":
         return coco_boxes.read_file(path, config)
+    if extension(path.name) in caption_files.LISTS_OF:
+        return caption_files.read_file(path, config)
     archive = extension(path.name) in (".zip", ".tar", ".gz", ".tgz")
     cure = "Unpack it and give the folder." if archive else LAYOUTS
     raise UserError(f"{path} is neither a folder nor a table. {cure}")
@@ -119,7 +143,7 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
     readers = [config.format] if config.format else [name for name in READERS if config.task in (None, *SERVES[name])]
     candidates = [candidate for name in readers for candidate in READERS[name](listing, config)]
     if not candidates:
-        if config.task not in ("segment", "reconstruct", "detect"):
+        if config.task not in ("segment", "reconstruct", "detect", *CAPTIONED):
             table.must_be_readable(listing)
         raise UserError(no_labels(listing, config.task))
     if len(candidates) > 1:
@@ -140,6 +164,11 @@ def no_labels(listing: Listing, task: str | None) -> str:
         return f"{listing.root} is empty. {LAYOUTS}"
     if not listing.images:
         return f"{listing.root} holds no images{others}. {LAYOUTS}"
+    if task in CAPTIONED:
+        seen = caption_table.columns_found(listing)
+        found = f"for none of its {count(len(listing.images), 'image')}" + (f" ({seen})" if seen else "")
+        column = "name the column with --data.text-column, or " if seen else ""
+        return f"No captions were found in {listing.root}, {found}: {column}{FOR_CAPTIONS}"
     if task in ("segment", "detect"):
         what, cure = ("masks", FOR_MASKS) if task == "segment" else ("boxes", FOR_BOXES)
         none = f"for none of its {count(len(listing.images), 'image')}"

@@ -53,7 +53,7 @@ class Record:
     target: float | None = None  # number to regress
     mask: "Source | None" = None  # the class of each pixel: renders uint8 [H, W], IGNORE where it is not known
     clean: "Path | Source | None" = None  # the picture that `image` is to become, where it is not `image` itself
-    text: str | None = None
+    captions: tuple[str, ...] = ()  # what is said of the image; the first is the one it is measured with
     boxes: tuple[Box, ...] | None = None  # of the objects in it; () where there are none
     box_labels: tuple[int, ...] | None = None  # class index of each box
     box_ignored: tuple[bool, ...] | None = None  # boxes that need not be found (crowds); None: none of them
@@ -72,7 +72,7 @@ class Sample(TypedDict, total=False):
     box_labels: Tensor  # int64 [n]
     box_ignored: Tensor  # bool [n], objects that need be neither found nor missed
     size: Tensor  # int64 [2], height and width of the image as it came, where boxes are asked for in its pixels
-    text: str
+    text: str  # a caption: in training one of them at random, else the first
     clean: Tensor  # uint8 [C, H, W], what `image` was before it was corrupted
 
 
@@ -89,8 +89,9 @@ class Batch(TypedDict, total=False):
     box_labels: list[Tensor]  # N tensors of int64 [n]
     box_ignored: list[Tensor]  # N tensors of bool [n]
     size: Tensor  # int64 [N, 2], height and width of each image as it came
-    tokens: Tensor  # int64 [N, L]
+    tokens: Tensor  # int64 [N, L], of `text`: start, pieces of words, end, padding
     text: list[str]
+    others: list[Tensor]  # N tensors of int64 [m, L], tokens of the further captions of each image
     clean: Tensor  # uint8 [N, C, H, W]
     holes: Tensor  # uint8 [N, 1, H, W], 255 where `image` shows nothing
 
@@ -161,11 +162,16 @@ class Collection:
         """The records of one split, in their stored order."""
         return [record for record in self.records if record.split == name]
 
+    @property
+    def captioned(self) -> bool:
+        """Whether its images have captions."""
+        return any(record.captions for record in self.records)
+
     def fingerprint(self) -> str:
         """16 hex digits over ids, splits, labels, sizes and times of the files, sources: changes when the data do."""
         digest = hashlib.sha256(repr((self.format, self.task, self.class_names, self.multilabel)).encode())
         for r in self.records:
-            digest.update(repr((r.id, r.split, r.label, r.labels, r.target, r.text)).encode())
+            digest.update(repr((r.id, r.split, r.label, r.labels, r.target, r.captions)).encode())
             if r.boxes is not None:
                 digest.update(repr((r.boxes, r.box_labels, r.box_ignored)).encode())
             for source in (r.image, r.mask, r.clean):

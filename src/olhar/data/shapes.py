@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from olhar.config import DataConfig
+from olhar.data.captions import CAPTIONED
 from olhar.data.mask_coding import ignored_classes
 from olhar.data.sample import IGNORE, Collection, Record, Split
 from olhar.data.scenes import SHAPES, Scene, scene
@@ -30,7 +31,10 @@ LIMITS = {
     "holdout": (0, 1),
 }
 PARTS = ("background", *SHAPES)  # the classes of pixels
-TASKS = ("classify", "regress", "segment", "detect", "reconstruct")
+TASKS = ("classify", "regress", "segment", "detect", "reconstruct", *CAPTIONED)
+# What captions are drawn for, unless the arguments say otherwise: two things say what is where, and a test of what was
+# never seen together is the one that learning by heart does not pass.
+FOR_CAPTIONS = {"objects": 2, "holdout": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,13 @@ class SceneMask:
         return torch.tensor(self.classes, dtype=torch.uint8)[self.scene.sample(noise=0.0)["mask"]]
 
 
-def parse(text: str, default_size: int | None = None) -> Arguments:
-    """The arguments in "n=5000,size=64"; `default_size` where the text gives no size.
+def parse(text: str, defaults: dict[str, int] | None = None) -> Arguments:
+    """The arguments in "n=5000,size=64"; `defaults` are taken where the text says nothing.
 
     Raises UserError for an unknown or repeated key, and for a value that is no number or out of range.
     """
     known = [field.name for field in fields(Arguments)]
-    values = {} if default_size is None else {"size": default_size}
+    values = dict(defaults or {})
     given: set[str] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -99,7 +103,7 @@ def visible(drawn: Scene) -> dict[str, Any]:
 
 def collection(task: str | None = None, config: DataConfig | None = None, arguments: str = "") -> Collection:
     """Scenes to classify (the shape of the main thing), to regress (its size), to segment (the shape each pixel shows),
-    to detect (what is visible of every thing) or to reconstruct.
+    to detect (what is visible of every thing), to reconstruct, or with captions, to align or to draw from them.
 
     `task` is by default the one of `config`, else "classify"; `arguments` is the text after `shapes:`; scenes are
     drawn at `config.image_size` where the arguments give no size.
@@ -109,7 +113,8 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
     task = task or (config.task if config else None) or "classify"
     if task not in TASKS:
         raise UserError(f"shapes cannot be used to {task}: {nearest(task, TASKS)}")
-    chosen = parse(arguments, config.image_size if config else None)
+    defaults = {"size": config.image_size} if config and config.image_size else {}
+    chosen = parse(arguments, defaults | (FOR_CAPTIONS if task in CAPTIONED else {}))
     gone = ignored_classes(PARTS, config.ignore if config else None) if task == "segment" else set()
     kept = [k for k in range(len(PARTS)) if k not in gone]
     classes = tuple(kept.index(k) if k in kept else IGNORE for k in range(len(PARTS)))
@@ -121,6 +126,7 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
             label=drawn.label if task == "classify" else None,
             target=drawn.target if task == "regress" else None,
             mask=SceneMask(drawn, classes) if task == "segment" else None,
+            captions=(drawn.caption(),) if task in CAPTIONED else (),
             **(visible(drawn) if task == "detect" else {}),
         )
         for split in FIRST_INDEX
@@ -134,6 +140,8 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
         "segment": f"segmentation, {len(kept)} classes: the background and each shape",
         "detect": f"detection of every thing, {len(SHAPES)} classes",
         "reconstruct": "each to be reconstructed",
+        "align": "images and captions, of where the largest thing is",
+        "diffuse": "pictures from captions, of where the largest thing is",
     }[task]
     notes = ("The test shows pairs of colour and shape that training never does.",) if chosen.holdout else ()
     return Collection(

@@ -17,6 +17,7 @@ SEED = 0  # of every split made here: it is stored in the run with the split its
 QUANTILES = 10  # strata of a number: deciles, coarse enough that 100 images still fill them
 # A class with fewer examples gives none away: a quarter of what there is to learn from is too much.
 FEWEST_TO_SHARE = 4
+LARGEST_GROUP = 0.5  # of what is to be held out: a group with more of it stays in train
 STRATIFIED = ("classify", "regress")  # images with one answer each; the others are spread by chance alone
 
 
@@ -36,9 +37,13 @@ def complete(collection: Collection, config: DataConfig) -> Collection:
         if split in present or "train" not in present or fraction <= 0:
             continue
         num_train = sum(record.split == "train" for record in records)
-        records = hold_out(records, fraction, split)
+        together = ""
+        if collection.captioned:
+            records, together = hold_out_captions(records, fraction, split)
+        else:
+            records = hold_out(records, fraction, split)
         share = f"{sum(record.split == split for record in records) / num_train:.0%} of train"
-        how = "stratified" if collection.task in STRATIFIED else "chosen by a hash of their names"
+        how = "stratified" if collection.task in STRATIFIED else f"chosen by a hash of their names{together}"
         origin[split] = f"{share}, {how}, seed {SEED}"
         said.append(f"no {word} split: {share} held out, {how}, seed {SEED}, stored in the run")
     explanation = "; ".join([collection.explanation, *said])
@@ -59,9 +64,56 @@ def hold_out(records: Sequence[Record], fraction: float, into: Split, seed: int 
     moved: set[int] = set()
     groups = [strata[key] for key in sorted(strata)]
     for members, share in zip(groups, _shares([len(members) for members in groups], fraction), strict=True):
-        members.sort(key=lambda i: hashlib.sha256(f"{seed} {records[i].id}".encode()).digest())
+        members.sort(key=lambda i: _hash(seed, records[i]))
         moved.update(members[:share])
     return [replace(r, split=into) if i in moved else r for i, r in enumerate(records)]
+
+
+def hold_out_captions(
+    records: Sequence[Record], fraction: float, into: Split, seed: int = SEED
+) -> tuple[list[Record], str]:
+    """The records in their order, with a `fraction` of train moved to the split `into`, and what to say of it.
+
+    Images that share a caption go together, so that what is measured was never read in training. Groups are taken in
+    the order of a hash; large ones stay in train. Where captions repeat so much that this gives less than half of the
+    images wanted, single images are taken instead.
+    """
+    train = [i for i, record in enumerate(records) if record.split == "train"]
+    groups = _groups([records[i] for i in train])
+    wanted = round(fraction * len(train))
+    moved: set[int] = set()
+    for group in sorted(groups, key=lambda group: _hash(seed, records[train[group[0]]])):
+        if len(group) <= max(1, LARGEST_GROUP * wanted) and len(moved) + len(group) <= wanted:
+            moved.update(train[k] for k in group)
+    if 2 * len(moved) < wanted:
+        return hold_out(records, fraction, into, seed), ", though captions of train are among them"
+    alike = ", images of one caption together" if len(groups) < len(train) else ""
+    return [replace(r, split=into) if i in moved else r for i, r in enumerate(records)], alike
+
+
+def _groups(records: Sequence[Record]) -> list[list[int]]:
+    """Places of records that belong together: they share a caption, or each does with another of the group."""
+    above = list(range(len(records)))
+
+    def top(place: int) -> int:
+        while above[place] != place:
+            above[place] = above[above[place]]
+            place = above[place]
+        return place
+
+    first: dict[str, int] = {}
+    for place, record in enumerate(records):
+        for caption in record.captions:
+            one, other = top(place), top(first.setdefault(caption.casefold(), place))
+            above[max(one, other)] = min(one, other)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for place in range(len(records)):
+        groups[top(place)].append(place)
+    return list(groups.values())
+
+
+def _hash(seed: int, record: Record) -> bytes:
+    return hashlib.sha256(f"{seed} {record.id}".encode()).digest()
 
 
 def _strata(records: Sequence[Record]) -> list[int]:

@@ -6,18 +6,20 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from olhar.config import DataConfig
-from olhar.data import box_table
+from olhar.data import box_table, caption_table
+from olhar.data.captions import CAPTIONED
 from olhar.data.columns import (
     Finder,
     choose_file_column,
     choose_label_columns,
     choose_split_column,
     file_columns,
+    place_splits,
     shorten,
 )
 from olhar.data.labels import Labels, decide, indicators, is_indicator
 from olhar.data.listing import Candidate, Listing, count, extension, join, kinds, scan, split_of
-from olhar.data.sample import SPLITS, Collection, Record, Split
+from olhar.data.sample import Collection, Record, Split
 from olhar.data.table_file import Table, concatenate, read_table
 from olhar.errors import UserError
 
@@ -67,9 +69,15 @@ def candidate_of(tables: Sequence[Table], finder: Finder, config: DataConfig) ->
         boxed = box_table.candidate_of(table, files, finder, config)
         if boxed is not None or config.task == "detect":
             return [boxed] if boxed else []
+    captioned = caption_table.candidate_of(table, files, finder, config) if config.task in (None, *CAPTIONED) else None
+    if config.task in CAPTIONED or (captioned and not caption_table.is_labelled(table, config)):
+        return [captioned] if captioned else []
     sample = ", ".join(f"{name}={shorten(cells[0])}" for name, cells in list(table.columns.items())[:4])
     choose = f"give {finder.root / tables[0].name} instead of the folder"
-    return [Candidate("table", f"the table {table.name}", sample, choose, lambda: read(table, files, finder, config))]
+    if captioned:
+        choose = f"--data.label-column {caption_table.is_labelled(table, config)}"
+    labelled = Candidate("table", f"the table {table.name}", sample, choose, lambda: read(table, files, finder, config))
+    return [labelled, *([captioned] if captioned else [])]
 
 
 def header_or_not(table: Table, finder: Finder) -> Table:
@@ -178,20 +186,6 @@ def leave_out_rows(table: Table, column: str, unanswered: Sequence[int], config:
             )
         notes.append(f"{what}: left out.")
     return notes
-
-
-def place_splits(table: Table, names: Sequence[str], split_column: str | None) -> tuple[list[Split], dict[str, str]]:
-    """The split of every row and what it comes from: a column, the tables' names, or the folders of the images."""
-    splits: list[Split | None] = table.splits
-    source = f"column '{split_column}'" if split_column else f"the names of {table.name}"
-    if not any(splits):
-        folders = [map(split_of, name.split("/")[:-1]) for name in names]
-        splits = [next((split for split in found if split), None) for found in folders]
-        source = "the images' folders"
-    known: list[Split] = [split for split in splits if split is not None]
-    if len(known) < len(splits) or ("train" not in known and not split_column):
-        return ["train"] * len(names), {"train": table.name}
-    return known, {split: source for split in SPLITS if split in known}
 
 
 def record(root: Path, name: str, split: Split, labels: Labels, row: int) -> Record:

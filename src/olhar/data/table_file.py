@@ -16,6 +16,13 @@ Cell = str | tuple[str, ...]  # several values where a JSON list held them
 
 SEPARATORS = "\t,;|"  # in the order of preference where several fit
 SNIFFED = 50  # lines that must agree on a separator
+# What columns of captions are called, those first that say most.
+TEXT_NAMES = (
+    *("caption", "captions", "text", "texts", "description", "descriptions", "prompt", "sentence", "sentences", "raw"),
+    *("comment", "comments", "alt", "alt_text", "title", "titles"),
+    *("legenda", "legendas", "descrição", "descricao", "texto", "título", "titulo"),  # Portuguese
+    *("descripción", "descripcion", "leyenda", "légende", "legende", "beschreibung", "didascalia", "descrizione"),
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Table:
     columns: dict[str, list[Cell]]
     places: list[tuple[str, int]]
     splits: list[Split | None]
+    separator: str = ""  # of its cells; empty for JSON lines
 
     def place(self, row: int) -> str:
         """Where a row stands, for a person: "labels.csv, line 3"."""
@@ -36,14 +44,15 @@ class Table:
         gone = set(rows)
         kept = [i for i in range(len(self.places)) if i not in gone]
         columns: dict[str, list[Cell]] = {name: [cells[i] for i in kept] for name, cells in self.columns.items()}
-        return Table(self.name, columns, [self.places[i] for i in kept], [self.splits[i] for i in kept])
+        return Table(self.name, columns, [self.places[i] for i in kept], [self.splits[i] for i in kept], self.separator)
 
     def without_header(self) -> "Table":
         """The table whose first line is an example like the others; its columns get numbers for names."""
         columns: dict[str, list[Cell]] = {
             f"column {i}": [name, *cells] for i, (name, cells) in enumerate(self.columns.items(), 1)
         }
-        return Table(self.name, columns, [(self.name, 1), *self.places], [*self.splits[:1], *self.splits])
+        splits: list[Split | None] = [*self.splits[:1], *self.splits]
+        return Table(self.name, columns, [(self.name, 1), *self.places], splits, self.separator)
 
 
 def read_table(path: Path, name: str, split: Split | None = None) -> Table:
@@ -51,11 +60,15 @@ def read_table(path: Path, name: str, split: Split | None = None) -> Table:
 
     Raises UserError, with the line, where a line does not fit the columns or is no JSON object.
     """
-    read = read_json_lines if extension(name) == ".jsonl" else read_separated
-    columns, lines = read(read_text(path), name)
+    text, separator = read_text(path), ""
+    if extension(name) == ".jsonl":
+        columns, lines = read_json_lines(text, name)
+    else:
+        separator = sniff(text)
+        columns, lines = read_separated(text, name, separator)
     if not lines:
         raise UserError(f"{name} has no rows: give a table with a line for every image.")
-    return Table(name, columns, [(name, line) for line in lines], [split] * len(lines))
+    return Table(name, columns, [(name, line) for line in lines], [split] * len(lines), separator)
 
 
 def concatenate(tables: Sequence[Table]) -> Table:
@@ -66,6 +79,7 @@ def concatenate(tables: Sequence[Table]) -> Table:
         {name: [cell for t in tables for cell in t.columns.get(name, [""] * len(t.places))] for name in names},
         [place for table in tables for place in table.places],
         [split for table in tables for split in table.splits],
+        tables[0].separator,
     )
 
 
@@ -94,24 +108,34 @@ def sniff(text: str) -> str:
     return best
 
 
-def read_separated(text: str, name: str) -> tuple[dict[str, list[Cell]], list[int]]:
-    """Columns and line numbers of a CSV or TSV, whatever separates the cells."""
-    separator = sniff(text)
+def read_separated(text: str, name: str, separator: str = "") -> tuple[dict[str, list[Cell]], list[int]]:
+    """Columns and line numbers of a CSV or TSV, whatever separates the cells where it is not said.
+
+    Where the last column is one of captions, a separator in it belongs to the caption: people write "a dog, a cat"
+    without quotes.
+    """
+    separator = separator or sniff(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    header = unique(next(reader, []))
     rows: list[list[str]] = []
     lines: list[int] = []
-    for row in reader:
-        if not any(cell.strip() for cell in row):
-            continue
-        extra = row[len(header) :]
-        if len(row) < len(header) or any(cell.strip() for cell in extra):
-            raise UserError(
-                f"{name}, line {reader.line_num} has {count(len(row), 'cell')} where the first line has {len(header)}: "
-                f"mend that line (a cell that holds {separator!r} needs quotes around it)."
-            )
-        rows.append(row)
-        lines.append(reader.line_num)
+    try:
+        header = unique(next(reader, []))
+        wordy = len(header) > 1 and header[-1].lower() in TEXT_NAMES
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            extra = any(cell.strip() for cell in row[len(header) :])
+            if wordy and extra:
+                row = [*row[: len(header) - 1], separator.join(row[len(header) - 1 :])]
+            elif extra or len(row) < len(header):
+                raise UserError(
+                    f"{name}, line {reader.line_num} has {count(len(row), 'cell')} where the first line has "
+                    f"{len(header)}: mend that line (a cell that holds {separator!r} needs quotes around it)."
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as error:  # a quote that is never closed takes in all that follows
+        raise UserError(f"{name}, line {reader.line_num} cannot be read ({error}): close the quotes there.") from error
     return {column: [row[i] for row in rows] for i, column in enumerate(header)}, lines
 
 

@@ -207,7 +207,49 @@ class Natural(Augment):
         )
 
 
-AUGMENTS: dict[str, type[Augment]] = {"none": Augment, "tiny": Tiny, "small": Small, "mild": Mild, "natural": Natural}
+@dataclass(frozen=True)
+class Captioned(Natural):
+    """For images with captions: nearly all of an image, at another size, in its own light and colours; nothing that a
+    caption may name is cut off, covered or painted over."""
+
+    name: ClassVar[str] = "captioned"
+    area: float = 0.6  # what a caption speaks of is seldom in the last fifth of both sides
+    ratio: float = 1.1
+    colour: float = 0.0
+    erase: float = 0.0
+
+    def describe(self) -> str:
+        mirrored = ", mirrored left-right" if self.flip else ""
+        return (
+            f"Of each training image a random part of {self.area:.0%} to 100% is shown{mirrored}, in its own colours, "
+            "as captions may name them"
+        )
+
+
+@dataclass(frozen=True)
+class Mirror(Augment):
+    """For pictures that are to be drawn: mirrored and nothing else, for what is shown is what will be drawn."""
+
+    name: ClassVar[str] = "mirror"
+
+    def batch(self, image: UInt8[Tensor, "N C H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N C H W"]:
+        flipped = torch.from_numpy(self.flipped(index, epoch)).to(image.device)
+        still = torch.zeros(len(image), dtype=torch.int64, device=image.device)
+        return ops.flip_shift(image, flipped, still, still)
+
+    def describe(self) -> str:
+        return "Training images are mirrored left-right" if self.flip else super().describe()
+
+
+AUGMENTS: dict[str, type[Augment]] = {
+    "none": Augment,
+    "tiny": Tiny,
+    "small": Small,
+    "mild": Mild,
+    "natural": Natural,
+    "captioned": Captioned,
+    "mirror": Mirror,
+}
 
 
 def make_augment(name: str, image_size: int, flip: bool, seed: int) -> Augment:

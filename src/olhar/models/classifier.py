@@ -22,8 +22,8 @@ class Classifier(nn.Module):
         self.head = nn.Linear(encoder.channels[-1], num_outputs)
 
     def features(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """The coarsest level of the pyramid, averaged over space (global pooling)."""
-        return self.encoder(image)[-1].mean(dim=(2, 3))
+        """The encoder's summary of the image: its coarsest level averaged over space, or a class token."""
+        return self.encoder.summary(image)
 
     def forward(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         return self.head(self.features(image))

@@ -1,5 +1,6 @@
 """What can be learnt. A new task is one file here and one line below."""
 
+from olhar.tasks.align import Align
 from olhar.tasks.classify import Classify
 from olhar.tasks.detect import Detect
 from olhar.tasks.pixel_task import PixelTask
@@ -14,6 +15,7 @@ TASKS: dict[str, type[Task]] = {
     "segment": Segment,
     "reconstruct": Reconstruct,
     "detect": Detect,
+    "align": Align,
 }
 
 __all__ = ["TASKS", "PixelTask", "Prediction", "Task"]
