@@ -1,6 +1,7 @@
 """An expression taken apart, drawn: the forward down the boxes, the backward in them (Eq 1.19-1.24)."""
 
 import re
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,87 +9,96 @@ from matplotlib.figure import Figure
 from olhar.inspection.figure import COLUMN, FULL, LIGHT, Style, new_figure
 from olhar.theory.chain_rule import Backward, Chain, Local
 
-LEVEL, MARGIN = 0.86, 0.3  # inches from one operation to the next, and around all
-LONGEST = 34  # characters of a formula in a box
+LEVEL, MARGIN, INSET = 0.86, 0.15, 0.26  # inches: from one operation to the next, around all, half a box
+LONGEST = 30  # characters of a formula in a box
+Place = tuple[float, float]
+# A bend of an arrow that passes an operation by: the name it comes from, the name it goes to, and the level.
+Bend = tuple[str, str, int]
 
 
 def chain(found: Chain, style: Style = LIGHT) -> Figure:
     """A box an operation, from the variables at the top to the result below.
 
-    Beside each arrow stands its local derivative; in orange, in the box, the derivative of the result, which is made
-    from the bottom up: that of the next box times what stands at the arrow. Constants stand in the formulas.
+    On each arrow stands its local derivative; in orange, in the box, the derivative of the result, which is made from
+    the bottom up: that of the next box times what stands on the arrow. Constants stand in the formulas.
     """
-    levels = depths(found)
-    rows: dict[int, list[str]] = {}
-    for name, level in levels.items():
-        rows.setdefault(level, []).append(name)
-    widest = max(map(len, rows.values()))
-    skipping = any(levels[use.of] - levels[step.by] > 1 for step in found.backward for use in step.locals)
-    width = COLUMN * 1.25 if widest == 1 and not skipping else FULL
+    levels = heights(found)
+    bottom = levels[found.result]
+    rows = ordered(found, levels)
+    width = COLUMN * 1.25 if max(map(len, rows.values())) == 1 else FULL
+    places: dict[str | Bend, Place] = {}
+    for level, row in rows.items():
+        places.update({name: (width * (i + 0.5) / len(row), -LEVEL * level) for i, name in enumerate(row)})
     with style.context():
-        figure = new_figure(width, LEVEL * len(rows) + 2 * MARGIN)
+        figure = new_figure(width, LEVEL * (bottom + 1) + 2 * MARGIN)
         figure.set_layout_engine("none")  # the only axes fill the figure
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        axes.set(xlim=(0, width), ylim=(-LEVEL * (len(rows) - 0.5) - MARGIN, 0.5 * LEVEL + MARGIN))
+        axes.set(xlim=(0, width), ylim=(-LEVEL * (bottom + 0.5) - MARGIN, 0.5 * LEVEL + MARGIN))
         axes.axis("off")
-        places = {
-            name: (width * (i + 0.5) / len(row), -LEVEL * level)
-            for level, row in rows.items()
-            for i, name in enumerate(row)
-        }
         operations = {step.name: step for step in found.operations}
+        for step in found.backward:
+            for use in step.locals:
+                bends = [(use.by, use.of, level) for level in range(levels[use.by] + 1, levels[use.of])]
+                arrow(axes, [places[name] for name in (use.by, *bends, use.of)], use, style)
         for step in found.backward:
             operation = operations.get(step.by)
             value = operation.value if operation else found.point.get(step.by)
             formula = step.by if operation is None else f"{step.by} = {shorten(operation.text)}"
             box(axes, places[step.by], with_value(formula, value), derivative(found.result, step), style)
-            for use in step.locals:
-                arrow(axes, places[step.by], places[use.of], use, levels[use.of] - levels[step.by], style)
     return figure
 
 
-def depths(found: Chain) -> dict[str, int]:
-    """How many operations lie above each name that the result is differentiated by, the variables first."""
-    shown = {step.by for step in found.backward}
-    levels = {name: 0 for name in found.variables if name in shown}
-    for operation in found.operations:
-        if operation.name in shown:
-            levels[operation.name] = 1 + max((levels.get(use.by, 0) for use in operation.locals), default=0)
-    return levels
+def heights(found: Chain) -> dict[str, int]:
+    """The level of each name, 0 at the top: as near as possible to where it is used, the result at the bottom."""
+    above = {found.result: 0}
+    for step in found.backward[1:]:  # what uses a name comes before it in the backward
+        above[step.by] = 1 + max(above[use.of] for use in step.locals)
+    bottom = max(above.values())
+    return {name: bottom - height for name, height in above.items()}
 
 
-def box(axes: Axes, place: tuple[float, float], forward: str, backward: str, style: Style) -> None:
+def ordered(found: Chain, levels: dict[str, int]) -> dict[int, list[str | Bend]]:
+    """What stands at each level from left to right: each near the middle of what uses it, so that few arrows cross."""
+    rows: dict[int, list[str | Bend]] = {level: [] for level in range(max(levels.values()) + 1)}
+    below: dict[str | Bend, list[str | Bend]] = {name: [] for name in levels}
+    for step in found.backward:
+        rows[levels[step.by]].append(step.by)
+        for use in step.locals:
+            bends = [(use.by, use.of, level) for level in range(levels[use.by] + 1, levels[use.of])]
+            for bend in bends:
+                rows[bend[2]].append(bend)
+            for upper, lower in pairwise([use.by, *bends, use.of]):
+                below.setdefault(upper, []).append(lower)
+    across: dict[str | Bend, float] = {}
+    for level in sorted(rows, reverse=True):
+        row = rows[level]
+        middle = {name: sum(across[n] for n in below[name]) / max(1, len(below[name])) for name in row}
+        row.sort(key=lambda name: middle[name])
+        across.update({name: (i + 0.5) / len(row) for i, name in enumerate(row)})
+    return rows
+
+
+def box(axes: Axes, place: Place, forward: str, backward: str, style: Style) -> None:
     """A name, its formula and value, and below them the derivative of the result by it."""
     frame = {"boxstyle": "round,pad=0.45", "facecolor": style.sunk, "edgecolor": style.line}
-    x, y = place
-    # one text of both lines makes the box; the second line is drawn again in its colour
-    axes.text(
-        x, y, f"{forward}\n{backward}", ha="center", va="center", color="none", linespacing=1.5, bbox=frame, zorder=3
-    )
-    axes.text(x, y, f"{forward}\n", ha="center", va="center", color=style.ink, linespacing=1.5, zorder=4)
-    axes.text(x, y, f"\n{backward}", ha="center", va="center", color=style.second, linespacing=1.5, zorder=4)
+    common = {"ha": "center", "va": "center", "linespacing": 1.5, "fontsize": 7.5}
+    # one text of both lines makes the box; each line is then drawn in its colour
+    axes.text(*place, f"{forward}\n{backward}", color="none", bbox=frame, zorder=3, **common)
+    axes.text(*place, f"{forward}\n", color=style.ink, zorder=4, **common)
+    axes.text(*place, f"\n{backward}", color=style.second, zorder=4, **common)
 
 
-def arrow(
-    axes: Axes, start: tuple[float, float], end: tuple[float, float], use: Local, levels: int, style: Style
-) -> None:
-    """From what is used to where, with the local derivative beside it; around what lies between."""
-    bend = 0.0 if levels == 1 else -0.35
-    inset = 0.26
-    axes.annotate(
-        "",
-        (end[0], end[1] + inset),
-        (start[0], start[1] - inset),
-        arrowprops={
-            "arrowstyle": "-|>", "color": style.accent, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0,
-            "connectionstyle": f"arc3,rad={bend}",
-        },
-    )  # fmt: skip
-    across, down = end[0] - start[0], end[1] - start[1]
-    x = (start[0] + end[0]) / 2 - bend * down / 2
-    y = (start[1] + end[1]) / 2 + bend * across / 2
+def arrow(axes: Axes, places: list[Place], use: Local, style: Style) -> None:
+    """From what is used to where, past what lies between, with the local derivative on it."""
+    (x, y), (next_x, next_y) = places[0], places[1]
+    places = [(x, y - INSET), *places[1:-1], (places[-1][0], places[-1][1] + INSET)]
+    axes.plot(*zip(*places[:-1], strict=True), color=style.accent, linewidth=1.0, zorder=1)
+    head = {"arrowstyle": "-|>", "color": style.accent, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", places[-1], places[-2], arrowprops=head, zorder=1)
     text = with_value(f"d{use.of}/d{use.by} = {shorten(readable(str(use.expression)))}", use.value)
-    axes.text(x + 0.07, y, text, ha="left", va="center", fontsize=7, color=style.accent, zorder=5)
+    middle = ((x + next_x) / 2, (y + next_y) / 2)
+    ground = {"facecolor": style.paper, "edgecolor": "none", "pad": 1.2}
+    axes.text(*middle, text, ha="center", va="center", fontsize=6.5, color=style.accent, bbox=ground, zorder=2)
 
 
 def derivative(result: str, step: Backward) -> str:
