@@ -25,6 +25,7 @@ PLAIN_OPTIONS = {
     "predict": "--batch-size --csv --flips --json --out --pictures --tiles --top",
     "report": "",
     "inspect": "--dark --image --json --layer --out",
+    "explain": "--at --by --json --out",
     "models": "--json",
 }
 

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import time
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -138,6 +138,24 @@ def inspect(found: Namespace) -> int:
     return terminal.show_look(look, files, found.json)
 
 
+def explain(found: Namespace) -> int:
+    """Take an expression apart by the chain rule: its operations, their derivatives, and the way back."""
+    from olhar import terminal
+    from olhar.theory.expression import parse
+
+    parse(found.expression)  # a mistake is told before anything large is imported
+    from olhar.theory import chain_rule
+
+    point = {name: value for one in found.at or [] for name, value in one.items()}
+    chain = chain_rule.explain(found.expression, point, found.by or [])
+    if found.out:
+        from olhar.inspection.figure import LIGHT, save
+        from olhar.theory.draw_chain import chain as draw
+
+        save(draw(chain), found.out, LIGHT)
+    return terminal.show_chain(chain, found.out, found.json)
+
+
 def models(found: Namespace) -> int:
     """List the architectures that `--model` takes."""
     from olhar import terminal
@@ -212,6 +230,36 @@ def inspect_options(parser: Usage) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
+def explain_options(parser: Usage) -> None:
+    """What may follow `olhar explain`."""
+    parser.add_argument("expression", metavar="EXPRESSION", help="such as '(x - 5)**2 + 8', or 'a = w*x + b; a**2'")
+    parser.add_argument("--at", action="append", type=values, metavar="x=3", help="where to compute it: x=3,w=0.5")
+    parser.add_argument("--by", action="append", metavar="NAME", help="what to differentiate by [x, y and z, else all]")
+    parser.add_argument("--out", type=picture, metavar="FILE", help="draw its graph: an SVG, PNG or PDF file")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def values(text: str) -> dict[str, float]:
+    """`x=3,w=0.5` as numbers by name."""
+    found = {}
+    for part in text.split(","):
+        name, equals, number = part.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ArgumentTypeError(f"'{part}' is not a name and its number, such as x=3")
+    return found
+
+
+def picture(text: str) -> Path:
+    """A file whose ending says how to draw."""
+    if Path(text).suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise ArgumentTypeError(f"'{text}' does not end in .svg, .png or .pdf")
+    return Path(text)
+
+
 def models_options(parser: Usage) -> None:
     """What may follow `olhar models`."""
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -233,6 +281,7 @@ VERBS = {
     "predict": Verb(predict, "RUN IMAGE...", predict_options),
     "report": Verb(report, "RUN", report_options),
     "inspect": Verb(inspect, "RUN [INSTRUMENT]", inspect_options),
+    "explain": Verb(explain, "EXPRESSION", explain_options),
     "models": Verb(models, "", models_options),
 }
 

@@ -8,7 +8,7 @@ Shapes: m n numbers that enter and leave a layer, N images.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -47,6 +47,7 @@ def derivative_by_weight(a: Vector, n: int, i: int, j: int) -> Vector:
     return selector(n, i).to(a.dtype) * a[j]
 
 
+@runtime_checkable
 class Layer(Protocol):
     """Anything with a forward and the Jacobian of its output by its input, at that input."""
 

@@ -28,7 +28,7 @@ class sigmoid(sympy.Function):  # noqa: N801 - the name that is printed
     nargs = 1
 
     def fdiff(self, argindex: int = 1) -> Any:
-        return self * (1 - self)
+        return sympy.Mul(self, 1 - sympy.Add(self))
 
     def _eval_evalf(self, prec: int) -> Any:
         return (1 / (1 + sympy.exp(-self.args[0])))._eval_evalf(prec)

@@ -1,6 +1,7 @@
 """The figures of chapter 1, each from the library's own computation, in the house style (olhar.inspection.figure)."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -107,7 +108,7 @@ def contours(axes: Axes, x: Tensor, y: Tensor, excess: Float[Tensor, "A B"], sty
     axes.set(xlim=(float(x[0]), float(x[-1])), ylim=(float(y[0]), float(y[-1])))
 
 
-def legend(axes: Axes, place: str, style: Style) -> None:
+def legend(axes: Axes, place: Literal["lower right", "upper right"], style: Style) -> None:
     """On a ground of its own, because it stands over colours."""
     axes.legend(loc=place, frameon=True, facecolor=style.paper, edgecolor="none", framealpha=0.85)
 

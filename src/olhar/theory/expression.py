@@ -10,6 +10,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from olhar.errors import UserError, nearest
 
@@ -24,7 +25,7 @@ def sigmoid(x: float) -> float:
 
 
 # What each operation does to numbers.
-NUMERIC: dict[str, Callable[..., float]] = {
+NUMERIC: dict[str, Callable[..., Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": math.pow,
     "negative": operator.neg, "=": lambda x: x,
     "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "abs": abs, "sigmoid": sigmoid, "relu": lambda x: max(x, 0.0),
@@ -50,7 +51,7 @@ class Step:
     arguments: tuple[Argument, ...]
 
     def __str__(self) -> str:
-        shown = [number(a) if isinstance(a, float) else a for a in self.arguments]
+        shown = [a if isinstance(a, str) else number(a) for a in self.arguments]
         if self.operation in ARITHMETIC.values():
             if shown[1].startswith("-"):
                 shown[1] = f"({shown[1]})"
@@ -166,7 +167,7 @@ class Reader:
             found = self.function(node), (self.value(node.args[0]),)
         else:
             return "=", (self.value(node),)
-        if all(isinstance(argument, float) for argument in found[1]):
+        if all(not isinstance(argument, str) for argument in found[1]):
             return "=", (self.compute(node, *found),)
         return found
 
@@ -174,7 +175,7 @@ class Reader:
         """A number or a name for a node; its operations are written before."""
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd):
             return self.value(node.operand)
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             return self.finite(node, node.value)
         if isinstance(node, ast.Name):
             return math.pi if node.id == "pi" else self.symbol(node)

@@ -66,8 +66,8 @@ def surface(
     slopes: Float[Tensor, " B"],
 ) -> Surface:
     """The error over a grid (Figure 1.6)."""
-    grid = torch.meshgrid(intercepts, slopes, indexing="ij")
-    return Surface(intercepts, slopes, error(*grid, x, y))
+    a, b = torch.meshgrid(intercepts, slopes, indexing="ij")
+    return Surface(intercepts, slopes, error(a, b, x, y))
 
 
 @dataclass(frozen=True, eq=False)
