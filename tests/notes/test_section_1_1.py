@@ -11,6 +11,7 @@ import sympy
 import torch
 import torch.nn.functional as F
 from compare import close, printed
+from scipy import stats
 
 from olhar.errors import UserError
 from olhar.models.classifier import Classifier
@@ -115,7 +116,6 @@ def test_figure_1_2_the_evidence_beside_the_claim():
 
 @pytest.mark.parametrize(("k", "n", "p"), [(0, 10, 0.5), (10, 10, 0.5), (3, 11, 0.4), (12, 40, 1 / 6), (5, 10, 0.5)])
 def test_the_exact_test_is_scipys(k: int, n: int, p: float):
-    stats = pytest.importorskip("scipy.stats")
     close(exact_binomial_test(k, n, p).p, stats.binomtest(k, n, p).pvalue)
     close(likelihood_ratio_test(-k - 1.0, -1.0, n).p, stats.chi2.sf(2 * k, n))
 
