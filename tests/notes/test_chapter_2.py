@@ -117,7 +117,7 @@ def test_figure_2_8_stages_of_resnet18():
 @pytest.mark.parametrize(
     ("strides", "field"),
     [((1, 1, 1), 7), ((2, 2, 2), 15), ((1,) * 4, 9)],
-    ids=["a", "b, N7: not 12", "course SegModel"],
+    ids=["a", "b, N7: not 12", "course"],
 )
 def test_figure_2_9_receptive_fields_are_those_of_the_gradient(strides: tuple[int, ...], field: int):
     chain = nn.Sequential(*[nn.Conv1d(1, 1, 3, s, padding=1, bias=False) for s in strides]).double()

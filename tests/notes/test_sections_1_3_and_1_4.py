@@ -98,7 +98,7 @@ def test_logistic_regression():
     zeros, ones = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
     expected = nn.functional.binary_cross_entropy_with_logits(X, CLASS, reduction="sum")
     close(regression.logistic_error(zeros, ones, X, CLASS), expected)
-    path = regression.descend(regression.logistic_error, X, CLASS, lr=4.0, steps=400, momentum=0.8)
+    path = regression.descend(regression.logistic_error, X, CLASS, lr=8.0, steps=150, momentum=0.8)
     model = LogisticRegression(C=1e9, tol=1e-10).fit(X[:, None].numpy(), CLASS.numpy())
     close(path.end, [model.intercept_[0], model.coef_[0, 0]], 1e-4)
     (a, b), grid = path.end, torch.linspace(-0.1, 0.1, 5, dtype=torch.float64)
@@ -128,13 +128,10 @@ def test_figure_1_7_three_and_three_regions_make_nine_in_the_window():
 def test_figure_1_7_the_most_is_four_and_sixteen():
     """N2: D + 1 regions of one layer, (D + 1)² of two."""
     up_and_down = Affine(np.array([[-1.0], [1.0], [1.0]]), np.array([2.0, 0.0, -1.0]))
-    outer = Network((up_and_down, Affine(np.array([[-3.0, -6.0, 5.0]]), np.array([6.0]))))  # 3, -3, 2, -1; from 0 to 3
-    inner = Network(
-        (
-            Affine(np.array([[-1.0], [1.0], [1.0]]), np.array([0.9, -0.5, -0.7])),
-            Affine(np.array([[-3.0, -6.0, 5.0]]), np.zeros(1)),
-        )
-    )
+    outer = Network((up_and_down, Affine(np.array([[-3.0, -6.0, 5.0]]), np.array([6.0]))))  # slopes 3, -3, 2, -1
+    # the same with its joints at -2.6, -2 and -1.4, which every piece of the first passes
+    closer = Affine(up_and_down.weight / 0.6, up_and_down.bias + up_and_down.weight[:, 0] * 2.6 / 0.6)
+    inner = Network((closer, outer.layers[-1]))
     assert len(pieces(outer)) == len(pieces(inner)) == most_regions(3, 1) == 4
     assert len(pieces(outer.then(inner))) == 16
     close(outer(np.array([[0.0], [1.0], [2.0]])), [[0.0], [-3.0], [-1.0]])

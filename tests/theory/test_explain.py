@@ -19,9 +19,10 @@ from olhar.theory.tensor_graph import trace
 
 # Expressions of one letter x and one a, as torch and sympy write them.
 READ = [
-    "x", "-x", "3", "x - 5", "2*(x - a)", "(x - 5)**2 + 8", "x*x", "x**3/a", "a**x", "exp(-x**2/2)", "log(x)*x",
+    "x", "-x", "x - 5", "2*(x - a)", "(x - 5)**2 + 8", "x*x", "x**3/a", "a**x", "exp(-x**2/2)", "log(x)*x",
     "sqrt(x + a)", "sin(x)*cos(a*x)", "tan(x/3)", "tanh(x)", "sinh(x) - cosh(a)", "atan(x) + asin(x/9) - acos(a/9)",
-    "sigmoid(a*x)**2", "relu(x - a) + relu(a - x)", "abs(a - x)", "x/(1 + x)/(a + x)", "-(x - a)**2", "pi*x**2 + 1.5e-3",
+    "sigmoid(a*x)**2", "relu(x - a) + relu(a - x)", "abs(a - x)", "x/(1 + x)/(a + x)", "-(x - a)**2",
+    "pi*x**2 + 1.5e-3",
 ]  # fmt: skip
 
 
@@ -35,8 +36,6 @@ def test_derivatives_are_those_of_torch(text: str):
     functions = {name: getattr(torch, name) for name in names.split()}
     result = torch.as_tensor(eval(text, {"pi": torch.pi, **functions, **leaves}), dtype=torch.float64)
     assert found.value == pytest.approx(result.item(), rel=1e-12)
-    if not used:
-        return
     gradients = torch.autograd.grad(result, list(leaves.values()))
     assert list(found.gradient().values()) == pytest.approx([g.item() for g in gradients], rel=1e-9)
     numbers = {sympy.Symbol(name, real=True): value for name, value in used.items()}
@@ -80,9 +79,9 @@ def test_names_of_their_own_are_left_to_those_who_use_them():
         ("1e999*x", "has no finite value"),
         ("", "There is no expression to explain"),
         ("(" * 400 + "x" + ")" * 400, "cannot be read"),
-        ("+".join(["x"] * 300), "is operation 201"),
+        ("+".join(["x"] * 300), "is operation 201|nested too deeply"),
         ("x" * 5000, "more than 4000"),
-        ("-" * 3000 + "x", "operation 201|too many brackets|cannot be read"),
+        ("-" * 3000 + "x", "is operation 201|nested too deeply|cannot be read"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_place(text: str, expected: str):

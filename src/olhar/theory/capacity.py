@@ -183,7 +183,7 @@ def regions(network: Network, low: float = -1.0, high: float = 1.0) -> list[Regi
     """
     if network.inputs != 2:
         raise UserError(f"A map of regions needs two inputs: this network has {network.inputs}.")
-    square = np.array([[low, low], [high, low], [high, high], [low, high]])
+    square = np.array([[low, low], [high, low], [high, high], [low, high]], dtype=float)
     found = [Region(square, Affine(np.eye(2), np.zeros(2)), ())]
     for layer in network.layers[:-1]:
         found = [part for region in found for part in split_region(region, layer, high - low)]

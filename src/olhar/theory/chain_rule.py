@@ -27,10 +27,10 @@ class sigmoid(sympy.Function):  # noqa: N801 - the name that is printed
 
     nargs = 1
 
-    def fdiff(self, argindex: int = 1) -> Any:
-        return sympy.Mul(self, 1 - sympy.Add(self))
+    def fdiff(self: Any, argindex: int = 1) -> Any:
+        return self * (1 - self)
 
-    def _eval_evalf(self, prec: int) -> Any:
+    def _eval_evalf(self: Any, prec: int) -> Any:
         return (1 / (1 + sympy.exp(-self.args[0])))._eval_evalf(prec)
 
 
@@ -52,7 +52,7 @@ class relu(sympy.Function):  # noqa: N801 - the name that is printed
     def fdiff(self, argindex: int = 1) -> Any:
         return step(self.args[0])
 
-    def _eval_evalf(self, prec: int) -> Any:
+    def _eval_evalf(self: Any, prec: int) -> Any:
         return sympy.Max(0, self.args[0])._eval_evalf(prec)
 
 

@@ -104,7 +104,7 @@ def parse(text: str) -> Expression:
         for i, statement in enumerate(tree.body):
             reader.statement(statement, last=i == len(tree.body) - 1)
     except RecursionError:
-        raise UserError(f"The expression has too many brackets inside each other: {CURE}") from None
+        raise UserError(f"The expression is nested too deeply: {CURE}") from None
     return Expression("; ".join(source.splitlines()), tuple(reader.steps), tuple(reader.symbols))
 
 

@@ -94,20 +94,22 @@ def descend(
 ) -> Descent:
     """Gradient descent on the mean error over the points (Eq 1.62 without decay), with its path.
 
+    With momentum each step also goes on in the direction of the one before, as torch's SGD does.
+
     Raises:
         UserError: the steps grew without end.
     """
     place = torch.tensor(start, dtype=x.dtype, requires_grad=True)
-    optimiser = torch.optim.SGD([place], lr=lr, momentum=momentum)
+    velocity = torch.zeros_like(place)
     path = []
     for _ in range(steps + 1):
         loss = error(place[0], place[1], x, y)
         if not torch.isfinite(loss):
             raise UserError(f"The error left all numbers after {len(path)} steps: choose a learning rate below {lr}.")
         path.append((*place.tolist(), loss.item()))
-        optimiser.zero_grad()
-        (loss / len(x)).backward()
-        optimiser.step()
+        (gradient,) = torch.autograd.grad(loss / len(x), place)
+        velocity = momentum * velocity + gradient
+        place = (place - lr * velocity).detach().requires_grad_()
     return Descent(*torch.tensor(path, dtype=x.dtype).T)
 
 
