@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import time
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from olhar import __version__
 from olhar.config import Config
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.errors import UserError, nearest, nearest_path
-from olhar.options import Usage, add_settings, as_typed, changes, choice, positive
+from olhar.options import Usage, add_settings, as_typed, changes, choice, picture_file, point, positive
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
 
@@ -146,8 +146,8 @@ def explain(found: Namespace) -> int:
     parse(found.expression)  # a mistake is told before anything large is imported
     from olhar.theory import chain_rule
 
-    point = {name: value for one in found.at or [] for name, value in one.items()}
-    chain = chain_rule.explain(found.expression, point, found.by or [])
+    at = {name: value for one in found.at or [] for name, value in one.items()}
+    chain = chain_rule.explain(found.expression, at, found.by or [])
     if found.out:
         from olhar.inspection.figure import LIGHT, save
         from olhar.theory.draw_chain import chain as draw
@@ -233,31 +233,10 @@ def inspect_options(parser: Usage) -> None:
 def explain_options(parser: Usage) -> None:
     """What may follow `olhar explain`."""
     parser.add_argument("expression", metavar="EXPRESSION", help="such as '(x - 5)**2 + 8', or 'a = w*x + b; a**2'")
-    parser.add_argument("--at", action="append", type=values, metavar="x=3", help="where to compute it: x=3,w=0.5")
+    parser.add_argument("--at", action="append", type=point, metavar="x=3", help="where to compute it: x=3,w=0.5")
     parser.add_argument("--by", action="append", metavar="NAME", help="what to differentiate by [x, y and z, else all]")
-    parser.add_argument("--out", type=picture, metavar="FILE", help="draw its graph: an SVG, PNG or PDF file")
+    parser.add_argument("--out", type=picture_file, metavar="FILE", help="draw its graph: an SVG, PNG or PDF file")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-
-
-def values(text: str) -> dict[str, float]:
-    """`x=3,w=0.5` as numbers by name."""
-    found = {}
-    for part in text.split(","):
-        name, equals, number = part.partition("=")
-        try:
-            found[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise ArgumentTypeError(f"'{part}' is not a name and its number, such as x=3")
-    return found
-
-
-def picture(text: str) -> Path:
-    """A file whose ending says how to draw."""
-    if Path(text).suffix.lower() not in (".svg", ".png", ".pdf"):
-        raise ArgumentTypeError(f"'{text}' does not end in .svg, .png or .pdf")
-    return Path(text)
 
 
 def models_options(parser: Usage) -> None:

@@ -225,6 +225,27 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def point(text: str) -> dict[str, float]:
+    """`x=3,w=0.5` as numbers by name."""
+    found = {}
+    for part in text.split(","):
+        name, equals, number = part.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise argparse.ArgumentTypeError(f"'{part}' is not a name and its number, such as x=3")
+    return found
+
+
+def picture_file(text: str) -> Path:
+    """A file whose ending says how to draw."""
+    if Path(text).suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise argparse.ArgumentTypeError(f"'{text}' does not end in .svg, .png or .pdf")
+    return Path(text)
+
+
 def real(text: str) -> float:
     """A number."""
     try:
