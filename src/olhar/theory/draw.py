@@ -57,7 +57,7 @@ def likelihood_curve(throws: Int[Tensor, " n"], sides: int = likelihood.SIDES, s
         axes.set(xlabel="p₁, probability of side 1", ylabel=f"P(s; p₁)  × 10$^{{{power}}}$", xlim=(0, 1))
         axes.set_ylim(0, top * 1.12)
         if before:  # room for what is said to the left of the fair die
-            axes.set_xlim(-0.22, 1)
+            axes.set_xlim(-0.28, 1)
             axes.set_xticks(np.linspace(0, 1, 6))
         axes.set_title(f"{n} throws, side 1 came {n1} times")
     return figure
