@@ -137,6 +137,11 @@ def test_figure_1_7_the_most_is_four_and_sixteen():
     close(outer(np.array([[0.0], [1.0], [2.0]])), [[0.0], [-3.0], [-1.0]])
 
 
+def test_a_joint_without_a_bend_parts_nothing():
+    straight = Network((Affine(np.ones((2, 1)), np.array([0.0, -0.5])), Affine(np.array([[1.0, 0.0]]), np.zeros(1))))
+    assert [(piece.low, piece.slope) for piece in pieces(straight, -1, 1)] == [(-1, 0), (0, 1)]
+
+
 def test_pieces_of_a_random_network_are_those_found_by_sampling():
     torch.manual_seed(4)
     model = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)).double()

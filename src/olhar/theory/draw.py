@@ -15,6 +15,7 @@ from olhar.inspection.figure import COLUMN, FULL, LIGHT, Style, grid
 from olhar.theory import gaussian, likelihood, regression
 from olhar.theory.capacity import Network, Overfitting, pieces, regions
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 POINTS = 400  # of a smooth curve: more than a column of print has dots to tell apart
 DOTS = {"s": 14, "zorder": 4, "linewidths": 0.6}
 
@@ -54,7 +55,11 @@ def likelihood_curve(throws: Int[Tensor, " n"], sides: int = likelihood.SIDES, s
         axes.annotate(
             said, (fair, height), (-6 if before else 6, 4), color=style.second, ha="right" if before else "left", **text
         )
-        axes.set(xlabel="p₁, probability of side 1", ylabel=f"P(s; p₁)  × 10$^{{{power}}}$", xlim=(0, 1))
+        axes.set(
+            xlabel="p₁, probability of side 1",
+            ylabel=f"P(s; p₁), units of 10{str(power).translate(RAISED)}",
+            xlim=(0, 1),
+        )
         axes.set_ylim(0, top * 1.12)
         if before:  # room for what is said to the left of the fair die
             axes.set_xlim(-0.28, 1)
