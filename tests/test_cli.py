@@ -26,6 +26,7 @@ PLAIN_OPTIONS = {
     "search": "--csv --html --json --top --words",
     "report": "",
     "inspect": "--dark --image --json --layer --out",
+    "explain": "--at --by --json --out",
     "models": "--json",
 }
 

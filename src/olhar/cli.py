@@ -17,7 +17,7 @@ from olhar import __version__
 from olhar.config import Config
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.errors import UserError, nearest, nearest_path
-from olhar.options import Usage, add_settings, as_typed, changes, choice, positive
+from olhar.options import Usage, add_settings, as_typed, changes, choice, picture_file, point, positive
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
 
@@ -165,6 +165,24 @@ def inspect(found: Namespace) -> int:
     return terminal.show_look(look, files, found.json)
 
 
+def explain(found: Namespace) -> int:
+    """Take an expression apart by the chain rule: its operations, their derivatives, and the way back."""
+    from olhar import terminal
+    from olhar.theory.expression import parse
+
+    parse(found.expression)  # a mistake is told before anything large is imported
+    from olhar.theory import chain_rule
+
+    at = {name: value for one in found.at or [] for name, value in one.items()}
+    chain = chain_rule.explain(found.expression, at, found.by or [])
+    if found.out:
+        from olhar.inspection.figure import LIGHT, save
+        from olhar.theory.draw_chain import chain as draw
+
+        save(draw(chain), found.out, LIGHT)
+    return terminal.show_chain(chain, found.out, found.json)
+
+
 def models(found: Namespace) -> int:
     """List the architectures that `--model` takes."""
     from olhar import terminal
@@ -272,6 +290,15 @@ def inspect_options(parser: Usage) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
+def explain_options(parser: Usage) -> None:
+    """What may follow `olhar explain`."""
+    parser.add_argument("expression", metavar="EXPRESSION", help="such as '(x - 5)**2 + 8', or 'a = w*x + b; a**2'")
+    parser.add_argument("--at", action="append", type=point, metavar="x=3", help="where to compute it: x=3,w=0.5")
+    parser.add_argument("--by", action="append", metavar="NAME", help="what to differentiate by [x, y and z, else all]")
+    parser.add_argument("--out", type=picture_file, metavar="FILE", help="draw its graph: an SVG, PNG or PDF file")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
 def models_options(parser: Usage) -> None:
     """What may follow `olhar models`."""
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -294,6 +321,7 @@ VERBS = {
     "search": Verb(search, "RUN QUERY [FOLDER]", search_options),
     "report": Verb(report, "RUN", report_options),
     "inspect": Verb(inspect, "RUN [INSTRUMENT]", inspect_options),
+    "explain": Verb(explain, "EXPRESSION", explain_options),
     "models": Verb(models, "", models_options),
 }
 

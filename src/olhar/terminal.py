@@ -171,6 +171,40 @@ def show_models(rows: Sequence[Any], as_json: bool) -> int:
     return 0
 
 
+def show_chain(chain: Any, drawn: Any, as_json: bool) -> int:
+    """An expression taken apart: a `Chain` of olhar.theory.chain_rule; `drawn`, the file of its graph, if any."""
+    if as_json:
+        forward, back = ("name", "operation", "value", "local", "local_value"), ("derivative", "product", "is", "value")
+        totals = {name: str(chain.derivative(name)) for name in chain.variables}
+        print_json(
+            {
+                "expression": chain.expression.text,
+                "forward": [dict(zip(forward, row, strict=True)) for row in chain.rows()],
+                "backward": [dict(zip(back, row, strict=True)) for row in chain.products()],
+                "derivatives": totals,
+                "gradient": chain.gradient(),
+            }
+        )
+        return 0
+    valued = bool(chain.point)
+
+    def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Without a point there are no values to show."""
+        kept = [i for i, column in enumerate(columns) if valued or not column.startswith("value")]
+        say(title)
+        show_table([columns[i].removeprefix("value ") for i in kept], [[row[i] for i in kept] for row in rows])
+
+    show("Forward", ("", "is", "value", "local derivative", "value is"), chain.rows())
+    show("\nBackward", ("", "product", "comes to", "value"), chain.products())
+    print()
+    for name, value in chain.gradient().items():
+        shown = "" if value is None else f" = {cell(float(value))}"
+        say(f"d{chain.result}/d{name} = {chain.derivative(name)}{shown}")
+    if drawn:
+        say(f"\nIts graph is in {drawn}.")
+    return 0
+
+
 def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
     """Answers as a table in a terminal, with a count while they come; as aligned lines, at once, when piped."""
     if sys.stdout.isatty():
