@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,7 @@ BATCH = 256  # texts at a time
 PROMPTS = ("{}",)  # a name as it is, which is what most captions of one's own are
 
 
+@runtime_checkable
 class Reads(Protocol):
     """What is needed of a run."""
 
