@@ -2,7 +2,9 @@
 
 from olhar.inspection.instrument import Instrument
 from olhar.inspection.instruments.network import NETWORK
+from olhar.inspection.instruments.receptive_field import RECEPTIVE_FIELD
 
 INSTRUMENTS: dict[str, Instrument] = {
     "network": NETWORK,
+    "receptive-field": RECEPTIVE_FIELD,
 }

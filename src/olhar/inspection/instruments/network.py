@@ -228,8 +228,9 @@ def compact(number: float) -> str:
 
 NETWORK = Instrument(
     shows="the layers with their shapes, parameters, multiply-adds and memory, drawn as blocks and stages",
-    reading="Boxes: as tall as the map has pixels along a side, as thick as it has channels; a bow around a block "
-    "is a skip, orange where it is added, blue where it is laid beside.\nBars: which stage holds the parameters, which does the work, which needs the memory.",
+    reading="Boxes: as tall as the map has pixels along a side, as thick as it has channels; a bow around a block is a "
+    "skip, orange where it is added, blue where it is laid beside.\n"
+    "Bars: which stage holds the parameters, which does the work, which needs the memory.",
     fits=always,
     look=look,
     draw=draw,
