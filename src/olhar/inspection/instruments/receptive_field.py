@@ -1,6 +1,7 @@
 """The receptive field over an image: what positions of each stage can see, and what they do see (Figure 2.9)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -93,7 +94,7 @@ def draw(values: FieldValues, style: Style) -> Figure:
     """The image once a layer, and below how the field grows with depth."""
     count = len(values.seen)
     figure = new_figure(FULL, 1.5 + (FULL / max(count, 3)) * 0.9)
-    parts = figure.subfigures(2, 1, height_ratios=(FULL / max(count, 3) * 0.9, 1.5))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(FULL / max(count, 3) * 0.9, 1.5))
     above, below = parts[0], parts[1]
     for axes, one in zip(np.atleast_1d(above.subplots(1, max(count, 3))).flat, values.seen, strict=False):
         draw_field(axes, one, values.image, style)
@@ -135,7 +136,7 @@ def draw_growth(axes: Axes, values: FieldValues, style: Style) -> None:
     axes.set_ylabel("pixels along a side")
     axes.set_ylim(0, max(1.15 * side, 1.08 * max(sizes, default=1)))
     axes.set_xlim(0.5, len(sizes) + 0.5)
-    axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
+    axes.legend(loc="lower right")
 
 
 RECEPTIVE_FIELD = Instrument(
