@@ -193,7 +193,7 @@ def glow(image: Tensor | np.ndarray, heat: Float[np.ndarray, "H W"], style: Styl
     weight = np.clip(heat, 0, 1)[..., None]
     ground = np.array(to_rgb(style.paper))
     far = 0.55 * grey + 0.45 * (0.2 + 0.6 * ground)
-    near = 0.66 * colour + 0.34 * np.array(to_rgb(LIGHT.second if not style.dark else DARK.second))
+    near = 0.45 * colour + 0.55 * np.array(to_rgb(LIGHT.second if not style.dark else DARK.second))
     return (1 - weight) * far + weight * near
 
 

@@ -48,8 +48,10 @@ def draw(values: PatchValues, style: Style) -> Figure:
     rows = -(-len(values.filters) // ACROSS)
     figure = new_figure(FULL, 1.55 * rows + 0.3)
     note = ": it sees the whole image" if values.covers else ""
-    figure.suptitle(f"{values.layer.removeprefix('encoder.')}{note}", x=0.01, ha="left", fontsize=8.5, weight="bold")
-    outer = figure.add_gridspec(rows, ACROSS)
+    name = values.layer.removeprefix("encoder.")
+    figure.suptitle(name + note, x=0.01, y=0.985, ha="left", va="top", fontsize=8.5, weight="bold")
+    figure.set_layout_engine("none")  # which would pull the nine apart
+    outer = figure.add_gridspec(rows, ACROSS, left=0.01, right=0.99, top=0.88, bottom=0.01, wspace=0.1, hspace=0.2)
     for place, (index, patches) in enumerate(values.filters.items()):
         inner = outer[place // ACROSS, place % ACROSS].subgridspec(3, 3, wspace=0.04, hspace=0.04)
         for i, patch in enumerate(patches):

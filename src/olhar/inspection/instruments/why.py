@@ -14,7 +14,7 @@ from olhar.inspection.instrument import Instrument, Subject, Table, Values, mode
 from olhar.tasks.classify import Classify
 
 IMAGES = 4
-STEPS = 32  # of the integral: the sum is then within a percent of the score's difference for networks of ReLUs
+STEPS = 20  # of the integral: the sum is then within some percent of the score's difference, and the table says so
 WINDOWS = 6  # squares along a side that hide the image, half over each other
 
 
