@@ -23,6 +23,8 @@ PLAIN_OPTIONS = {
     "resume": "--json --verify",
     "evaluate": "--json --split",
     "predict": "--batch-size --csv --flips --json --out --pictures --tiles --top",
+    "generate": "--batch-size --class --guidance --init-image --json --mask --n --negative --out --sampler --seed"
+    " --size --steps --strength --strip",
     "report": "",
     "models": "--json",
 }

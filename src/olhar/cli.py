@@ -17,7 +17,7 @@ from olhar import __version__
 from olhar.config import Config
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.errors import UserError, nearest, nearest_path
-from olhar.options import Usage, add_settings, as_typed, changes, choice, positive
+from olhar.options import Usage, add_settings, as_typed, changes, choice, positive, real, size, whole
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
 
@@ -116,6 +116,32 @@ def predict(found: Namespace) -> int:
     return 1 if unreadable else 0
 
 
+def generate(found: Namespace) -> int:
+    """Draw new images with a trained model: from texts, classes or nothing, from an image and a mask."""
+    run_must_exist(found.run)
+    from olhar import gallery, run, terminal
+    from olhar import generate as room
+
+    names = ("n", "seed", "steps", "guidance", "sampler", "init_image", "mask", "strength", "negative", "size")
+    wishes = {name: value for name in names if (value := getattr(found, name)) is not None}
+    texts = (*found.texts, *(found.classes or ()))
+    trained = run.load(found.run)
+    out, files = found.out or gallery.new_folder(trained.path), []
+    try:
+        with terminal.share_done("drawing") as on_step:
+            drawn = room.generate(trained, room.Wish(texts=texts or (None,), **wishes), found.batch_size, on_step)
+            for path, one in gallery.save(drawn, out, found.strip):
+                files.append({"file": str(path), **one.settings})
+    except KeyboardInterrupt:
+        print(f"\nInterrupted: {len(files)} finished images are in {out}.", file=sys.stderr)
+        return 130
+    if found.json:
+        terminal.print_json(files)
+    else:
+        print(out / "grid.png" if len(files) > 1 else files[0]["file"])
+    return 0
+
+
 def report(found: Namespace) -> int:
     """Write the report again: one HTML file that opens without a network."""
     run_must_exist(found.run)
@@ -181,6 +207,27 @@ def predict_options(parser: Usage) -> None:
     parser.add_argument("--top", type=positive, metavar="K", help="the K likeliest classes with their probabilities")
 
 
+def generate_options(parser: Usage) -> None:
+    """What may follow `olhar generate`."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="what to draw: captions, or names of classes")
+    parser.add_argument("--class", dest="classes", action="append", metavar="NAME", help="a class; may be repeated")
+    parser.add_argument("--n", type=positive, metavar="N", help="images of each text [1]")
+    parser.add_argument("--seed", type=whole, metavar="N", help="of the first image; the next has the next [0]")
+    parser.add_argument("--steps", type=positive, metavar="N", help="of the way back [what the sampler needs]")
+    parser.add_argument("--guidance", type=real, metavar="X", help="how much the text counts [2; 1: as it was learnt]")
+    parser.add_argument("--sampler", metavar="NAME", help="dpm2m, ddim, euler, heun or ddpm [dpm2m]")
+    parser.add_argument("--negative", metavar="TEXT", help="what to go away from")
+    parser.add_argument("--init-image", type=Path, metavar="FILE", help="an image to begin from")
+    parser.add_argument("--mask", type=Path, metavar="FILE", help="white where that image is to be drawn anew")
+    parser.add_argument("--strength", type=real, metavar="X", help="how much of that image is drawn anew, 0 to 1 [0.7]")
+    parser.add_argument("--size", type=size, metavar="WxH", help="of the images, px [as learnt]")
+    parser.add_argument("--batch-size", type=positive, metavar="N", default=16, help="images at a time [16]")
+    parser.add_argument("--strip", action="store_true", help="write how each image came out of the noise, too")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the images go [RUN/generated-1, -2, ...]")
+    parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
+
+
 def report_options(parser: Usage) -> None:
     """What may follow `olhar report`."""
     parser.add_argument("run", metavar="RUN", help=RUN)
@@ -205,6 +252,7 @@ VERBS = {
     "resume": Verb(resume, "RUN", resume_options),
     "evaluate": Verb(evaluate, "RUN DATA", evaluate_options),
     "predict": Verb(predict, "RUN IMAGE...", predict_options),
+    "generate": Verb(generate, "RUN [TEXT...]", generate_options),
     "report": Verb(report, "RUN", report_options),
     "models": Verb(models, "", models_options),
 }
