@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from olhar import anchoring, captioning
+from olhar import anchoring, captioning, diffusing
 from olhar.config import Config
 from olhar.data.cache import make_cache
 from olhar.data.corrupt import DETAIL, Corrupt, make_corrupt
@@ -55,8 +55,8 @@ def make_model(task: str, facts: dict[str, Any], outputs: int) -> nn.Module:
     name, channels, size = facts["name"], facts["in_channels"], tuple(facts["image_size"])
     if name in AUTOENCODERS:
         return autoencoder(name, channels, size, **facts["args"])
-    if task == "align":
-        return captioning.make_clip(facts)
+    if task in ("align", "diffuse"):
+        return captioning.make_clip(facts) if task == "align" else diffusing.make_denoiser(facts, outputs)
     body = encoder(name, channels, size, **facts["args"])
     if task == "detect":
         return detector(body, outputs, **facts["detector"])
@@ -83,7 +83,8 @@ def make_task(name: str, model_facts: dict[str, Any], settings: dict[str, Any]) 
 
 def num_outputs(name: str, settings: dict[str, Any]) -> int:
     """Numbers the model gives an image, or a pixel: a score a class, a mean and perhaps a variance, a colour."""
-    if name in ("classify", "segment", "detect"):  # a detector takes the classes and knows what else it has to say
+    # a detector and a denoiser take the classes and know what else they have to say
+    if name in ("classify", "segment", "detect", "diffuse"):
         return len(settings["class_names"])
     if name in ("reconstruct", "align"):
         return len(settings["mean"])
@@ -132,8 +133,9 @@ def task_settings(
             "ssim": config.objective.ssim,
             "enlarge": enlargement(train),
         }
-    if collection.task == "align":
-        return pixels | {"batch_size": config.train.batch_size}
+    if collection.task in ("align", "diffuse"):
+        align = {"batch_size": config.train.batch_size}
+        return pixels | (align if collection.task == "align" else diffusing.task_settings(collection, config))
     targets = torch.tensor([record.target for record in train], dtype=torch.float64)
     return pixels | {
         "target_name": collection.target_name,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from olhar.config import Config
+from olhar.data.captions import CAPTIONED
 from olhar.data.sample import Collection, Record
 from olhar.data.text import Tokenizer
 from olhar.errors import UserError
@@ -30,7 +31,7 @@ def make_tokenizer(collection: Collection, config: Config) -> Tokenizer | None:
 
     Raises UserError where published weights would be given words they do not know.
     """
-    if collection.task != "align":
+    if collection.task not in CAPTIONED or not all(record.captions for record in collection.records):
         return None
     if config.data.tokenizer:
         return Tokenizer.load(config.data.tokenizer)
@@ -58,6 +59,7 @@ def text_facts(config: Config, collection: Collection, tokenizer: Tokenizer) -> 
         "name": published.get("text") or config.model.text,
         "vocabulary": tokenizer.size,
         "length": length,
+        "start": tokenizer.start,
         "end": tokenizer.end,
         "args": ({} if published else DROPS) | published.get("text_args", {}) | dict(config.model.text_args),
     }

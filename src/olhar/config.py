@@ -110,6 +110,14 @@ class ObjectiveConfig:
     """To detect: how anchors without an object are kept from drowning those with one; none is the likelihood."""
     box_loss: Literal["gaussian", "smooth-l1", "giou"] = "gaussian"
     """To detect: squares of the offsets' errors, or what forgives outliers, or one less the overlap of the boxes."""
+    predict: Literal["noise", "image", "velocity"] = "velocity"
+    """To diffuse: what the network says of an image with noise; each can be had from each other."""
+    noise_schedule: Literal["cosine", "linear", "scaled-linear", "flow"] = "cosine"
+    """To diffuse: how noise grows from level to level; flow: along a straight line."""
+    weighting: Literal["uniform", "min-snr"] = "uniform"
+    """To diffuse: how much the levels of noise count; uniform is the likelihood of what is predicted."""
+    drop: float = 0.1
+    """To diffuse: the share of images whose class or caption is hidden, so that guidance can be chosen later."""
     variance: Literal["fixed", "learned"] = "fixed"
     """For regression: one variance, or one the model gives for each image."""
 
@@ -222,6 +230,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "objective.label_smoothing": (0, 1),
     "objective.dice": (0, math.inf),
     "objective.kl": (0, math.inf),
+    "objective.drop": (0, 1),
     "objective.ssim": (0, math.inf),
     "model.width": (1, math.inf),
     "optim.lr": (0, math.inf),

@@ -31,6 +31,7 @@ from olhar.errors import UserError
 from olhar.fit import Fit
 from olhar.folder import RunFolder, versions
 from olhar.plan_boxes import resolve_boxes
+from olhar.plan_diffusion import resolve_diffusion
 from olhar.plan_pixels import resolve_pixels
 from olhar.plan_text import resolve_text
 from olhar.run import Run
@@ -223,12 +224,15 @@ def choose(
         upright=all(len(name) == 1 for name in collection.class_names) and collection.task == "classify",
         pretrained=config.model.weights is not None,
         world=world,
+        captioned=all(record.captions for record in collection.records),
         corruption=build.corruption_of(collection, config),
     )
     if collection.task == "detect":
         return resolve_boxes(config, facts)
     if collection.task == "align":
         return resolve_text(config, facts)
+    if collection.task == "diffuse":
+        return resolve_diffusion(config, facts)
     if collection.task in build.EVERYWHERE:
         return resolve_pixels(config, facts)
     if budget is None or config.model.name is not None:

@@ -219,6 +219,14 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
 
 
+def size(text: str) -> tuple[int, int]:
+    """Width and height as `96x64`, or one number for both: (height, width)."""
+    found = re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size like 64 or 96x64")
+    return int(found[2] or found[1]), int(found[1])
+
+
 def positive(text: str) -> int:
     """A whole number, 1 or more."""
     if whole(text) < 1:

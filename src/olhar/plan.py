@@ -36,6 +36,7 @@ class Facts:
     upright: bool = False  # mirrored images mean something else: digits, letters
     pretrained: bool = False
     world: int = 1  # processes
+    captioned: bool = False  # images have captions
     corruption: str = "none"  # of images to reconstruct: a setting's value, or "pairs"
 
 

@@ -19,9 +19,11 @@ from olhar.data.masks import Relabelled
 from olhar.data.reading import Frame
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection, Record, to_device
+from olhar.data.text import Tokenizer
 from olhar.errors import UserError
 from olhar.fit import make_accelerator
 from olhar.folder import RunFolder
+from olhar.generate import Drawn, Wish, generate
 from olhar.predict import predict_files
 from olhar.tasks import PixelTask, Prediction
 from olhar.tasks.align import Align
@@ -146,6 +148,11 @@ class Run:
         loader = self.loader([r for r in records if r.split == chosen], build.evaluation_batch(self.facts, 32))
         return evaluate(self.task, loader.epoch(0), make_accelerator(self.device, "fp32"))
 
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """What makes tokens of texts; None where the run read none."""
+        return self.feeder.tokenizer
+
     def inspect(self, name: str, images: Sequence[str | Path] | str | Path = (), layer: str | None = None) -> "Look":
         """What one instrument sees inside: `values`, their `table()`, and a `figure()` of them.
 
@@ -178,6 +185,14 @@ class Run:
     def similar_words(self, text: str, top: int = 10) -> list[tuple[str, float]]:
         """Words of the training captions whose vectors point most nearly where that of `text` does (Eq 3.1)."""
         return [(hit.found, hit.similarity) for hit in self.search(text, top=top, words=True).shown]
+
+    def generate(self, texts: Sequence[str] | str = (), batch_size: int = 16, **wishes: Any) -> list[Drawn]:
+        """New images: of texts or classes, or of nothing; see `olhar.generate.Wish` for all that can be asked.
+
+        Raises UserError where the run cannot draw, or not what is asked for.
+        """
+        several = (texts,) if isinstance(texts, str) else tuple(texts)
+        return list(generate(self, Wish(texts=several or (None,), **wishes), batch_size))
 
     def report(self) -> Path:
         """Write report.html: one page that opens without a network. Returns its path."""

@@ -12,14 +12,17 @@ from olhar.errors import UserError, nearest
 from olhar.models import autoencoder as autoencoders
 from olhar.models import clip as clips
 from olhar.models import cnn, fastcnn, resnet, resnet9, text, unet, vae, vit
+from olhar.models import denoiser as denoisers
 from olhar.models.autoencoder import Autoencoder
 from olhar.models.base import Decoder, Encoder
 from olhar.models.classifier import Classifier
 from olhar.models.clip import Clip, Tower
 from olhar.models.cnn import CNN
+from olhar.models.denoiser import Denoiser
 from olhar.models.dense import Dense
 from olhar.models.detector import Detector
 from olhar.models.fastcnn import FastCNN
+from olhar.models.guided import Guided
 from olhar.models.linear import Linear
 from olhar.models.mlp import MLP
 from olhar.models.pyramid import Pyramid
@@ -74,6 +77,11 @@ AUTOENCODERS: dict[str, Callable[..., Autoencoder | VAE]] = {
     "autoencoder-large": partial(Autoencoder, **autoencoders.SIZES["autoencoder-large"]),
     "vae": partial(VAE, **vae.SIZES["vae"]),
     "vae-large": partial(VAE, **vae.SIZES["vae-large"]),
+}
+
+# What says which noise an image holds.
+DENOISERS: dict[str, Callable[..., Denoiser]] = {
+    name: partial(Denoiser, **size) for name, size in denoisers.SIZES.items()
 }
 
 
@@ -162,6 +170,25 @@ def autoencoder(name: str, in_channels: int, image_size: tuple[int, int], **args
         UserError: no such autoencoder, argument or value.
     """
     return _make(AUTOENCODERS, "autoencoder", name, args)(in_channels, image_size)
+
+
+def denoiser(name: str, in_channels: int, image_size: tuple[int, int], **args: Any) -> Denoiser:
+    """A new, untrained denoiser.
+
+    Args:
+        name: a key of DENOISERS.
+        image_size: (height, width) of the images it will see.
+        args: arguments that differ from its table; text such as "64,128" is understood.
+
+    Raises:
+        UserError: no such denoiser, argument or value.
+    """
+    return _make(DENOISERS, "denoiser", name, args)(in_channels, image_size)
+
+
+def guided(drawing: Denoiser, reader: TextEncoder, start: int, end: int) -> Guided:
+    """A denoiser that is told what `reader` reads."""
+    return Guided(drawing, reader, start, end)
 
 
 def _make(

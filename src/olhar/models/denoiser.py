@@ -217,12 +217,14 @@ class Denoiser(nn.Module):
     def forward(
         self,
         noisy: Float[Tensor, "N C H W"],
-        level: Int[Tensor, " N"] | Float[Tensor, " N"],
+        level: Int[Tensor, " N"] | Float[Tensor, " N"] | None = None,
         label: Int[Tensor, " N"] | None = None,
         context: Float[Tensor, "N L E"] | None = None,
         mask: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N C H W"]:
-        """What the noise is thought to be. `mask` is True at the tokens that belong to the text."""
+        """What the noise is thought to be. Left out, `level` is 0 and `label` any class; `mask` is True at the tokens
+        that belong to the text."""
+        level = torch.zeros(len(noisy), dtype=torch.int64, device=noisy.device) if level is None else level
         told = self.tell(waves(level, self.widths[0]))
         if self.classes is not None:
             told = told + self.classes(torch.full_like(level, self.num_classes).long() if label is None else label)

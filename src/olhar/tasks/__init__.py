@@ -3,6 +3,7 @@
 from olhar.tasks.align import Align
 from olhar.tasks.classify import Classify
 from olhar.tasks.detect import Detect
+from olhar.tasks.diffuse import Diffuse
 from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.regress import Regress
@@ -16,6 +17,7 @@ TASKS: dict[str, type[Task]] = {
     "reconstruct": Reconstruct,
     "detect": Detect,
     "align": Align,
+    "diffuse": Diffuse,
 }
 
 __all__ = ["TASKS", "PixelTask", "Prediction", "Task"]
