@@ -84,7 +84,9 @@ def test_every_task_has_a_setting_here():
 
 
 DEEP = ("resnet34", "resnet50", "resnet101", "resnet152")  # made of the blocks of resnet18, at ten times the cost
-DEEP = DEEP + tuple(name for name in MODELS if name.startswith("vit-") and name != "vit-ti4")  # the same in other sizes
+DEEP = DEEP + tuple(
+    name for name in MODELS if name.startswith("vit-") and name != "vit-mini4"
+)  # the same in other sizes
 FLAT = ("linear", "mlp")  # give a vector an image: not for tasks about every place
 EVERYWHERE = ("segment", "reconstruct", "detect")
 
