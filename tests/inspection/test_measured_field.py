@@ -1,5 +1,7 @@
 """Theoretical fields of ten architectures against what gradients measure, where every pixel that can count does."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,7 @@ def agrees(model: nn.Module, layer: str, shape: tuple[int, int, int]) -> None:
     """The clipped field and the measured one are the same rectangle, in a corner and in the middle."""
     field = receptive_fields(model, shape)[layer]
     _, height, width = output_shapes(model, shape)[layer]
-    model = make_monotone(model)
+    model = make_monotone(copy.deepcopy(model))
     image = torch.ones(1, *shape, dtype=torch.double)
     for position in ((0, 0), (height // 2, width // 2), (height - 1, width // 2)):
         measured = measured_field(model, image, layer, position)
