@@ -13,12 +13,12 @@ from olhar.models.classifier import Classifier
 def case(request: pytest.FixtureRequest):
     """A model with statistics of its own, two images, a target each, and a layer."""
     torch.manual_seed(1)
-    args = {"width": 8, "stem": "small"} if request.param == "resnet18" else {}
-    model = Classifier(encoder(request.param, 3, (16, 16), **args), 4)
-    model(torch.randn(16, 3, 16, 16))
+    args = {"width": 4, "stem": "small", "blocks": (1, 1, 2, 1)} if request.param == "resnet18" else {}
+    model = Classifier(encoder(request.param, 3, (8, 8), **args), 4)
+    model(torch.randn(16, 3, 8, 8))
     layer = model.encoder.layer3 if request.param == "resnet18" else model.encoder.convs[1]
     name = "encoder.layer3" if request.param == "resnet18" else "encoder.convs.1"
-    return model.eval(), torch.randn(2, 3, 16, 16), torch.tensor([1, 3]), layer, name
+    return model.eval(), torch.randn(2, 3, 8, 8), torch.tensor([1, 3]), layer, name
 
 
 def test_grad_cam_is_captums(case):
@@ -46,8 +46,8 @@ def test_a_layer_that_is_written_over_in_place_is_seen_as_it_was(case):
 
 def test_integrated_gradients_are_captums_and_complete(case):
     model, image, target, _, _ = case
-    expected = IntegratedGradients(model).attribute(image, target=target, n_steps=64, method="gausslegendre")
-    found = integrated_gradients(model, image, target, steps=64, chunk=10)
+    expected = IntegratedGradients(model).attribute(image, target=target, n_steps=32, method="gausslegendre")
+    found = integrated_gradients(model, image, target, steps=32, chunk=10)
     torch.testing.assert_close(found, expected.float(), rtol=1e-3, atol=1e-5)
     with torch.no_grad():
         rows = torch.arange(2)

@@ -6,6 +6,7 @@ Figure 2.6 says why blocks have skips; this shows it on the person's own images.
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from olhar.errors import UserError
 from olhar.inspection.figure import FULL, Style, new_figure
@@ -47,8 +48,9 @@ def look(subject: Subject) -> GradientValues:
 
 
 def draw(values: GradientValues, style: Style) -> Figure:
-    """Norms against depth; below the share of dead units, where there are ReLUs."""
-    rows = 2 if values.dead else 1
+    """Norms against depth; below the share of dead units, where there are any."""
+    some_dead = any(values.dead.values())
+    rows = 2 if some_dead else 1
     figure = new_figure(FULL, 3.0 + 1.3 * (rows - 1))
     axes = figure.subplots(rows, 1, squeeze=False, height_ratios=[3, 1.2][:rows])[:, 0]
     for i, (kind, norms) in enumerate(values.norms.items()):
@@ -60,7 +62,9 @@ def draw(values: GradientValues, style: Style) -> Figure:
     axes[0].set(yscale="log", xlabel="layer with weights, from the image on", ylabel="gradient / weight")
     axes[0].grid(axis="y")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=5)
-    if values.dead:
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if some_dead:
         axes[1].bar(range(1, len(values.dead) + 1), [100 * v for v in values.dead.values()], color=style.second)
         axes[1].set(xlabel="ReLU, in the order of the model", ylabel="dead units, %")
         axes[1].set_ylim(0, max(5.0, 110 * max(values.dead.values())))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from safetensors.torch import load_file
 from torch import Tensor
@@ -60,7 +61,9 @@ def draw(values: LandscapeValues, style: Style) -> Figure:
     above, beside = figure.subplots(1, 2, width_ratios=(1.15, 1))
     top = np.percentile(s.loss, 97)  # a single steep corner would leave nothing to see of the rest
     levels = np.geomspace(max(s.loss.min(), 1e-4), max(top, s.loss.min() * 1.01, 2e-4), 16)
-    filled = above.contourf(s.at, s.at, s.loss, levels=levels, cmap=style.sequential, extend="both")
+    filled = above.contourf(
+        s.at, s.at, s.loss, levels=levels, cmap=style.sequential, norm=LogNorm(levels[0], levels[-1]), extend="both"
+    )
     above.contour(s.at, s.at, s.loss, levels=levels, colors=style.paper, linewidths=0.4)
     above.plot(0, 0, "o", color=style.second, markersize=4)
     inside = s.path[np.abs(s.path).max(1) <= s.at[-1]] if len(s.path) else s.path
