@@ -5,10 +5,10 @@
     python benchmarks/align.py encode
     python benchmarks/align.py search
 
-`emoji` needs `pip install 'open_clip_torch[training]'`. Both sides learn from the same pairs for the same time; open_clip
-as its README says: its own loop over a CSV file, its own tokenizer and augmentation, float32, towers of about the size
-of ours from a JSON of its own, the better of two learning rates. Its count of epochs is what the time allows, measured
-with one epoch, so that its schedule ends with it. Recalls of both are computed by the same lines.
+`emoji` needs `pip install 'open_clip_torch[training]'`. Both sides learn from the same pairs for the same time;
+open_clip as its README says: its own loop over a CSV file, its own tokenizer and augmentation, float32, towers of about
+the size of ours from a JSON of its own, at two learning rates. Its count of epochs is what the time allows, measured
+with one epoch and with two, so that its schedule ends with it. Recalls of both are computed by the same lines.
 """
 
 import argparse

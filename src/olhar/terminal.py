@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from olhar.data import caption_checks
 from olhar.errors import UserError
 
 MODES = {"L": "grey", "RGB": "in colour", "RGBA": "in colour with alpha", "P": "with a palette"}  # as Pillow names them
@@ -194,6 +195,8 @@ def show_check(found: Any, allow: Sequence[str], following: str, as_json: bool) 
     kinds = [(n, MODES.get(mode, mode)) for mode, n in report.modes.items()]
     modes = kinds[0][1] if len(kinds) == 1 else ", ".join(f"{n:,} {kind}" for n, kind in kinds)
     say(f"\nImages of {span}; {modes}.")
+    if collection.captioned:
+        show_captions(collection)
     if found.anchors:
         say(found.anchors.sentence(found.canvas))
     for finding in sorted(report.findings, key=lambda f: LEVELS.index(f.level)):
@@ -229,11 +232,19 @@ def show_counts(collection: Any, report: Any) -> None:
     if collection.task == "detect":
         rows.append(("all objects", *(sum(n[i] for n in counts.values()) for i in range(len(splits)))))
     rows += [(name, *n) for name, n in classes]
+    if collection.captioned:
+        rows += [(name, *n) for name, n in caption_checks.by_split(collection)]
     if collection.task == "regress":
         targets = [[record.target for record in collection.split(name)] for name in splits]
         for word, of in (("smallest", min), ("mean", fmean), ("largest", max)):
             rows.append((f"{word} {collection.target_name}", *(of(values) for values in targets)))
     show_table(["class" if counts else "", *splits], rows)
+
+
+def show_captions(collection: Any) -> None:
+    """In which language captions are and how long, and a few of them beside their images."""
+    say(f"{caption_checks.sentence(collection)}\n")
+    show_table(["such as", "caption"], caption_checks.examples(collection))
 
 
 def show_pixels(collection: Any, report: Any, splits: Sequence[str]) -> None:
@@ -288,6 +299,7 @@ def check_document(found: Any) -> dict[str, Any]:
         "classes": {name: dict(zip(splits, n, strict=True)) for name, n in class_counts(collection, splits).items()},
         **pixels,
         "image_sizes": asdict(report.sizes),
+        **({"captions": caption_checks.sentence(collection)} if collection.captioned else {}),
         **({"anchors": asdict(found.anchors) | {"canvas": found.canvas}} if found.anchors else {}),
         "findings": [asdict(finding) for finding in report.findings],
     }

@@ -14,7 +14,8 @@ from olhar.config import DataConfig
 from olhar.data import shapes
 from olhar.data.drawing import OUTLINES
 from olhar.data.sample import IGNORE, SPLITS, Source
-from olhar.data.scenes import COLOR_NAMES, COLORS, LARGEST, SHAPES, SMALLEST, Scene, held_out, scene
+from olhar.data.scene_words import HELD_OUT_PAIRS, SaidThing, read_caption
+from olhar.data.scenes import COLOR_NAMES, COLORS, LARGEST, SHAPES, SMALLEST, Scene, held_out, relation, scene
 from olhar.errors import UserError
 
 GOLDEN_SCENES = [(index, 32, 1, 0) for index in range(8)] + [(1, 64, 3, 0), (7, 128, 3, 5), (123456, 64, 6, 2**40)]
@@ -335,3 +336,34 @@ def test_wrong_arguments_get_one_sentence(arguments, message):
 def test_another_task_is_refused():
     with pytest.raises(UserError, match="did you mean 'classify'"):
         shapes.collection("clasify")
+
+
+# --- captions -----------------------------------------------------------------------------------------------------
+
+
+def test_captions_are_for_a_test_of_pairs_that_training_never_shows():
+    for task, n in (("align", 2000), ("diffuse", 800)):
+        found = shapes.collection(task, arguments=f"n={n}")
+        train, test = (
+            [read_caption(r.captions[0]) for r in found.split(split) for _ in r.captions] for split in ("train", "test")
+        )
+        assert not any(scene.held_out for scene in train)
+        assert all(scene.things[0].pair in HELD_OUT_PAIRS for scene in test)
+        assert {len(scene.things) for scene in train} == {1, 2}
+        assert len({r.captions for r in found.split("test")}) >= n // 20
+        assert {thing.color for scene in train for thing in scene.things} == set(COLOR_NAMES)
+        assert {thing.shape for scene in train for thing in scene.things} == set(SHAPES)
+        assert "pairs of colour and shape that training never does" in found.notes[0]
+    assert not shapes.collection("align", arguments="holdout=0,objects=1").notes
+
+
+def test_a_caption_is_read_back_as_the_scene_it_came_from():
+    for index in range(300):
+        drawn = scene(index, objects=4)
+        read = read_caption(drawn.caption())
+        assert [f"{thing.color} {thing.shape}" for thing in read.things] == [thing.name for thing in drawn.things]
+        assert list(read.relations) == [relation(drawn.things[0], other) for other in drawn.things[1:]]
+        assert read.held_out == held_out(drawn)
+    assert read_caption("A small red circle.").things == (SaidThing("red", "circle", "small"),)
+    with pytest.raises(UserError, match="from 'on a hill' on"):
+        read_caption("a red circle on a hill")

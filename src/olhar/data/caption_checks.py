@@ -179,7 +179,7 @@ def short(text: str) -> str:
 
 def by_split(collection: Collection) -> list[tuple[str, list[int]]]:
     """Rows of a table: captions and different ones in each split that has images."""
-    rows = {"captions": [], "different captions": []}
+    rows: dict[str, list[int]] = {"captions": [], "different captions": []}
     for split in SPLITS:
         if records := collection.split(split):
             texts = [caption.casefold() for record in records for caption in record.captions]

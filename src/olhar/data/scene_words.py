@@ -68,5 +68,6 @@ def read_caption(caption: str) -> SaidScene:
         relations.append(joint[1])
         place = joint.end()
     raise UserError(
-        f"'{caption}' is no caption of shapes from '{text[place:]}' on: write it like 'a red circle above a blue square'."
+        f"'{caption}' is no caption of shapes from '{text[place:].strip()}' on: write it like 'a red circle above a "
+        "blue square'."
     )

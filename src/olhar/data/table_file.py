@@ -1,5 +1,6 @@
 """CSV, TSV and JSON lines as columns of text, with the line every row stands in."""
 
+import contextlib
 import csv
 import io
 import json
@@ -102,7 +103,9 @@ def sniff(text: str) -> str:
     best, most = SEPARATORS[0], (False, 0)
     for separator in SEPARATORS:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        widths = [len(row) for row, _ in zip(rows, range(SNIFFED), strict=False) if row]
+        widths: list[int] = []
+        with contextlib.suppress(csv.Error):  # said with its line when the whole file is read
+            widths.extend(len(row) for row, _ in zip(rows, range(SNIFFED), strict=False) if row)
         if widths and ((len(set(widths)) == 1 and widths[0] > 1), widths[0]) > most:
             best, most = separator, (len(set(widths)) == 1 and widths[0] > 1, widths[0])
     return best
