@@ -25,6 +25,7 @@ PLAIN_OPTIONS = {
     "predict": "--batch-size --classes --csv --flips --json --out --pictures --prompt --tiles --top",
     "search": "--csv --html --json --top --words",
     "report": "",
+    "inspect": "--dark --image --json --layer --out",
     "models": "--json",
 }
 

@@ -147,6 +147,19 @@ def report(found: Namespace) -> int:
     return 0
 
 
+def inspect(found: Namespace) -> int:
+    """Look inside a trained model: without INSTRUMENT, the list of those that fit it."""
+    run_must_exist(found.run)
+    from olhar import run, terminal
+
+    trained = run.load(found.run)
+    if found.instrument is None:
+        return terminal.show_instruments(trained.instruments(), found.run, found.json)
+    look = trained.inspect(found.instrument, found.image, found.layer)
+    files = look.save(found.out or trained.path / "inspection", found.dark)
+    return terminal.show_look(look, files, found.json)
+
+
 def models(found: Namespace) -> int:
     """List the architectures that `--model` takes."""
     from olhar import terminal
@@ -237,6 +250,19 @@ def report_options(parser: Usage) -> None:
     parser.add_argument("run", metavar="RUN", help=RUN)
 
 
+def inspect_options(parser: Usage) -> None:
+    """What may follow `olhar inspect`."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("instrument", metavar="INSTRUMENT", nargs="?", help="what to look with; none: a list of them")
+    parser.add_argument(
+        "--image", metavar="FILE", nargs="+", default=[], help="files, folders or patterns [of the run's validation]"
+    )
+    parser.add_argument("--layer", metavar="NAME", help="the part of the model to look at, as `network` names it")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where figure and table go [RUN/inspection]")
+    parser.add_argument("--dark", action="store_true", help="draw on a dark ground")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
 def models_options(parser: Usage) -> None:
     """What may follow `olhar models`."""
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -258,6 +284,7 @@ VERBS = {
     "predict": Verb(predict, "RUN IMAGE...", predict_options),
     "search": Verb(search, "RUN QUERY [FOLDER]", search_options),
     "report": Verb(report, "RUN", report_options),
+    "inspect": Verb(inspect, "RUN [INSTRUMENT]", inspect_options),
     "models": Verb(models, "", models_options),
 }
 

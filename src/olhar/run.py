@@ -33,6 +33,7 @@ from olhar.train.device import autocast, describe_machine, pick_device
 from olhar.train.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from olhar.look import Look
     from olhar.report.story import LatentView
     from olhar.search import Search
 
@@ -156,6 +157,24 @@ class Run:
     def similar_words(self, text: str, top: int = 10) -> list[tuple[str, float]]:
         """Words of the training captions whose vectors point most nearly where that of `text` does (Eq 3.1)."""
         return [(hit.found, hit.similarity) for hit in self.search(text, top=top, words=True).shown]
+
+    def inspect(self, name: str, images: Sequence[str | Path] | str | Path = (), layer: str | None = None) -> "Look":
+        """What one instrument sees inside: `values`, their `table()`, and a `figure()` of them.
+
+        `images` are files, folders or patterns; none: some of the run's own validation images.
+        Raises UserError where there is no such instrument, layer or image, or it does not fit this model.
+        """
+        from olhar.look import look  # figures take a while to import
+
+        several = [images] if isinstance(images, str | Path) else images
+        with self.computing():
+            return look(self.folder, self.task, self.device, name, several, layer)
+
+    def instruments(self) -> dict[str, str | None]:
+        """Every instrument with None, or the sentence that says why it does not fit this run."""
+        from olhar.look import fitting
+
+        return fitting(self.folder, self.task, self.device)
 
     def report(self) -> Path:
         """Write report.html: one page that opens without a network. Returns its path."""

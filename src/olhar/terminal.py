@@ -20,6 +20,7 @@ from olhar.data import caption_checks
 from olhar.errors import UserError
 
 MODES = {"L": "grey", "RGB": "in colour", "RGBA": "in colour with alpha", "P": "with a palette"}  # as Pillow names them
+MOST_ROWS = 60  # of a table that an instrument gives: its file has all
 LEVELS = ("refused", "warning", "repaired")
 COLOURS = {"repaired": "green", "warning": "yellow", "refused": "bold red", "allowed": "dim"}
 
@@ -123,6 +124,38 @@ MODEL_NOTES = {
     "autoencoder": "Parameters of both halves, on colour images.",
     "text encoder": "Parameters with CLIP's 49,408 tokens; of one's own captions there are fewer.",
 }
+
+
+def show_instruments(found: dict[str, str | None], run: str, as_json: bool) -> int:
+    """Those that fit a run, with what they show, and those that do not, with why."""
+    from olhar.inspection.instruments import INSTRUMENTS
+
+    rows = [{"name": n, "fits": why is None, "shows": INSTRUMENTS[n].shows, "why": why} for n, why in found.items()]
+    if as_json:
+        print_json(rows)
+        return 0
+    show_table(["instrument", "shows"], [(row["name"], row["shows"]) for row in rows if row["fits"]])
+    for row in rows:
+        if not row["fits"]:
+            say(f"\n{row['name']} does not fit this run: {row['why']}")
+    say(f"\nLook through one with `olhar inspect {run} {next(iter(found))}`.")
+    return 0
+
+
+def show_look(look: Any, files: Sequence[Any], as_json: bool) -> int:
+    """What an instrument saw: its table, in part where it is long, where the figure is, and how to read it."""
+    if as_json:
+        print_json(look.values.document() | {"reading": look.instrument.reading, "files": [str(f) for f in files]})
+        return 0
+    columns, rows = look.values.table()
+    shown = rows if len(rows) <= MOST_ROWS else [*rows[: MOST_ROWS - 5], *rows[-5:]]
+    show_table(columns, shown)
+    if len(shown) < len(rows):
+        say(f"({len(rows) - len(shown)} more lines before the last 5: all are in {files[-1]})")
+    say(f"\n{look.instrument.reading}")
+    for path in files:
+        say(f"  {path}")
+    return 0
 
 
 def show_models(rows: Sequence[Any], as_json: bool) -> int:

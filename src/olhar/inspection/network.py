@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from olhar.inspection.capture import dry_run, tensors_of
@@ -79,6 +80,7 @@ class NetworkTable:
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
     blocks: tuple[tuple[str, int], ...]  # of each stage, its name and the index of its first layer
+    joins: dict[str, tuple[str, str]]  # name of each part in which two paths meet (Figure 2.6): "add" or "cat", kind
 
     @property
     def parameters(self) -> int:
@@ -108,9 +110,9 @@ def network(model: nn.Module, input_shape: Sequence[int]) -> NetworkTable:
     floating-point operations), as the papers count them.
     """
     ledger = Ledger(model, space=len(input_shape) - 1)
-    with ledger.counter, ledger.tracker, ledger.hooks():
+    with ledger.counter, ledger.tracker, Meetings(ledger), ledger.hooks():
         dry_run(model, input_shape)
-    return NetworkTable(tuple(input_shape), tuple(ledger.layers()), tuple(ledger.blocks()))
+    return NetworkTable(tuple(input_shape), tuple(ledger.layers()), tuple(ledger.blocks()), ledger.joins)
 
 
 @dataclass
@@ -154,6 +156,7 @@ class Ledger:
     space: int
     calls: list[Call] = field(default_factory=list)
     stack: list[Call] = field(default_factory=list)
+    joins: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.counter = FlopCounterMode(display=False)
@@ -216,6 +219,23 @@ class Ledger:
             if any(call.parameters for call in group):
                 yield group_name(group), start
                 start = bisect_left(position, order[id(last_call(group[-1]))] + 1)
+
+
+class Meetings(TorchDispatchMode):
+    """Notes in which part of the model two maps of the image meet: added, as a skip is, or laid side by side."""
+
+    def __init__(self, ledger: Ledger):
+        super().__init__()
+        self.ledger = ledger
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__.rstrip("_")
+        if name in ("add", "cat") and self.ledger.stack:
+            met = [t for t in tensors_of(list(args)) if id(t) in self.ledger.tracker.fields and t.ndim > 1]
+            if len(met) > 1:
+                call = self.ledger.stack[-1]
+                self.ledger.joins[call.name] = name, type(call.module).__name__
+        return func(*args, **(kwargs or {}))
 
 
 def groups(call: Call) -> list[list[Call]]:
