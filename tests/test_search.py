@@ -43,15 +43,15 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "shapes-1"
     fixed = {"train.precision": "fp32", "train.memory_format": "contiguous", "data.check": "off"}
     fixed |= {"data.val_fraction": 0.25, "optim.lr": 3e-3, "data.augment": "none"}
-    return olhar.train(data, run=folder, model="cnn-small", epochs=14, batch_size=32, quiet=True, **fixed)
+    return olhar.train(data, run=folder, model="cnn-small", epochs=10, batch_size=32, quiet=True, **fixed)
 
 
 def test_it_learns_and_its_folder_is_enough(run: Run, data: Path):
     found = run.result["val"]
-    assert found["image_to_text_recall_5"] > 2 * found["recall_5_chance"]
-    assert found["text_to_image_recall_5"] > 2 * found["recall_5_chance"]
+    assert found["image_to_text_recall_1"] > 3 * found["recall_1_chance"]
+    assert found["text_to_image_recall_1"] > 3 * found["recall_1_chance"]
     again = olhar.load(run.path)
-    assert again.evaluate(data, "train")["mean_recall"] > 2 * found["mean_recall_chance"]
+    assert again.evaluate(data, "train")["mean_recall"] > 1.3 * found["mean_recall_chance"]
     page = (run.path / "report.html").read_text()
     assert 'id="matrix"' in page
     assert "Captions find images" in page

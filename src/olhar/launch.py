@@ -27,6 +27,7 @@ from olhar.data import doctor
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection
 from olhar.data.text import Tokenizer
+from olhar.describe import corruption_of, facts_of
 from olhar.errors import UserError
 from olhar.fit import Fit
 from olhar.folder import RunFolder, versions
@@ -119,7 +120,7 @@ def describe(
         "olhar": versions()["olhar"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(data),
-        **build.describe(collection, chosen.config, channels, machine, examined.sizes.median, tokenizer),
+        **facts_of(collection, chosen.config, channels, machine, examined.sizes.median, tokenizer),
         "plan": [asdict(decision) for decision in chosen.decisions],
         "versions": versions(),
         "findings": [asdict(finding) for finding in examined.findings],
@@ -225,7 +226,7 @@ def choose(
         pretrained=config.model.weights is not None,
         world=world,
         captioned=all(record.captions for record in collection.records),
-        corruption=build.corruption_of(collection, config),
+        corruption=corruption_of(collection, config),
     )
     if collection.task == "detect":
         return resolve_boxes(config, facts)

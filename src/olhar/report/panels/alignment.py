@@ -43,7 +43,7 @@ def matrix_panel(story: Story) -> Panel | None:
     view = story.match
     if view is None:
         return None
-    chosen = np.random.default_rng(0).permutation(len(view.ids))[:PAIRS].tolist()
+    chosen: list[int] = np.random.default_rng(0).permutation(len(view.ids))[:PAIRS].tolist()
     pictures = story.images([view.ids[i] for i in chosen])
     cosines = view.cosines[np.ix_(chosen, chosen)]
     low, high = float(cosines.min()), float(max(cosines.max(), cosines.min() + 1e-6))
@@ -79,15 +79,15 @@ def retrieval_panel(story: Story) -> Panel | None:
     view = story.match
     if view is None:
         return None
-    asked = np.random.default_rng(1).permutation(len(view.ids))[:ASKED].tolist()
+    asked: list[int] = np.random.default_rng(1).permutation(len(view.ids))[:ASKED].tolist()
     rows = []
     for i in asked:
-        best = np.argsort(-view.cosines[:, i], kind="stable")[:SHOWN].tolist()
+        best: list[int] = np.argsort(-view.cosines[:, i], kind="stable")[:SHOWN].tolist()
         shown = zip(best, story.images([view.ids[j] for j in best]), strict=True)
         found = [(data_uri(p["image"]), f"{view.cosines[j, i]:.2f}{' ✓' if j == i else ''}") for j, p in shown if p]
         rows.append((view.ids[i], view.captions[i], found))
     ranks = view.ranks()
-    worst = np.argsort(-ranks, kind="stable")[:WORST].tolist()
+    worst: list[int] = np.argsort(-ranks, kind="stable")[:WORST].tolist()
     items = []
     for i, shown in zip(worst, story.images([view.ids[i] for i in worst]), strict=True):
         said = view.captions[int(view.cosines[i].argmax())]
