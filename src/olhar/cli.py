@@ -148,10 +148,11 @@ def generate(found: Namespace) -> int:
     texts = (*found.texts, *(found.classes or ()))
     trained = run.load(found.run)
     out, files = found.out or sheet.new_folder(trained.path), []
+    columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
     try:
         with terminal.share_done("drawing") as on_step:
             drawn = room.generate(trained, room.Wish(texts=texts or (None,), **wishes), found.batch_size, on_step)
-            for path, one in sheet.save(drawn, out, found.strip):
+            for path, one in sheet.save(drawn, out, found.strip, columns):
                 files.append({"file": str(path), **one.settings})
     except KeyboardInterrupt:
         print(f"\nInterrupted: {len(files)} finished images are in {out}.", file=sys.stderr)

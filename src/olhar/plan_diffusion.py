@@ -62,7 +62,6 @@ def settle_network(plan: Plan, facts: Facts, side: int) -> None:
         plan.config = plan.config.with_changes({"model.args": {**plan.config.model.args, "patch": patch}})
     if facts.captioned:
         plan.settle("model.text", "text-small", "reads captions; trained along")
-        plan.settle("model.width", 0, "captions are looked at word by word")
 
 
 def patch_of(side: int, accelerator: bool) -> int:

@@ -31,7 +31,9 @@ def new_folder(run: Path) -> Path:
     return run / f"generated-{next(n for n in range(1, len(taken) + 2) if f'generated-{n}' not in taken)}"
 
 
-def save(drawn: Iterable[Drawn], folder: Path, strips: bool = False) -> Iterator[tuple[Path, Drawn]]:
+def save(
+    drawn: Iterable[Drawn], folder: Path, strips: bool = False, columns: int | None = None
+) -> Iterator[tuple[Path, Drawn]]:
     """Write each image as it comes, and pass it on with its file; in the end the grid of all.
 
     Leaving early keeps what is finished, with the grid of it. Raises UserError where `folder` cannot be written.
@@ -51,7 +53,7 @@ def save(drawn: Iterable[Drawn], folder: Path, strips: bool = False) -> Iterator
         raise UserError(f"Could not write into {folder}: {error.strerror}.") from error
     finally:
         if len(images) > 1:
-            to_picture(grid(images)).save(folder / "grid.png")
+            to_picture(grid(images, columns)).save(folder / "grid.png")
 
 
 def told(settings: dict[str, Any]) -> PngInfo:

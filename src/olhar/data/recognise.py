@@ -45,7 +45,7 @@ TASKS = ("classify", "regress", "segment", "reconstruct", "detect", "align", "di
 # What drawing is learnt from, the first that is there: captions, classes, or images alone.
 DRAWN = ("diffuse", "classify", "reconstruct")
 SERVES = {
-    "folders": ("classify", "regress", "diffuse"),
+    "folders": ("classify", "regress"),
     "table": ("classify", "regress", "detect", *CAPTIONED),
     "masks": ("segment",),
     "coco": ("segment", "detect"),
@@ -53,7 +53,7 @@ SERVES = {
     "yolo": ("detect",),
     "captions": CAPTIONED,
     "pairs": ("reconstruct",),
-    "plain": ("reconstruct", "diffuse"),
+    "plain": ("reconstruct",),
 }
 LAYOUTS = (
     "What is read: class folders (cat/1.jpg, or train/cat/1.jpg), a table (CSV, TSV or JSON lines) with a column of "
@@ -86,7 +86,8 @@ def recognise(data: str | Path, task: str | None = None, config: DataConfig | No
         raise UserError(f"There is no task '{config.task}': {nearest(str(config.task), TASKS)}")
     if config.format not in (None, *READERS):
         raise UserError(f"There is no format '{config.format}': {nearest(str(config.format), READERS)}")
-    if config.format and config.task and config.task not in SERVES[config.format]:
+    tasks = {*DRAWN} if config.task == "diffuse" else {config.task}
+    if config.format and config.task and not tasks & {*SERVES[config.format]}:
         raise UserError(
             f"--data.format {config.format} is not for --task {config.task}, but for {join(SERVES[config.format])}: "
             "leave one of the two out."
@@ -158,7 +159,7 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
     candidates = []
     for task in DRAWN if config.task == "diffuse" else (config.task,):
         asked = replace(config, task=task)
-        readers = [config.format] if config.format else [name for name in READERS if task in (None, *SERVES[name])]
+        readers = [n for n in READERS if config.format in (None, n) and task in (None, *SERVES[n])]
         candidates = candidates or [candidate for name in readers for candidate in READERS[name](listing, asked)]
     if not candidates:
         if config.task not in ("segment", "reconstruct", "detect", *CAPTIONED):

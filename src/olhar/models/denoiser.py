@@ -9,7 +9,7 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from olhar.errors import UserError
@@ -35,7 +35,7 @@ SIZES: dict[str, dict[str, Any]] = {
 LOOK_EPS = 1e-6
 
 
-def waves(level: Float[Tensor, " N"], width: int) -> Float[Tensor, "N D"]:
+def waves(level: Shaped[Tensor, " N"], width: int) -> Float[Tensor, "N D"]:
     """A level as cosines and sines of `width` / 2 wavelengths, from 2π to 2π 10⁴ levels (Vaswani et al. 2017): levels
     near each other look alike, and none is much larger than another."""
     half = width // 2
