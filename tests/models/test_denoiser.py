@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from olhar.errors import UserError
+from olhar.layers.residual import ResidualBlock
 from olhar.models import DENOISERS, denoiser
 from olhar.models.denoiser import Denoiser, waves
 from olhar.models.sd_names import unet_name, unet_weights
-
-CROSS, PLAIN = ("CrossAttnDownBlock2D",) * 3, "DownBlock2D"
 
 
 def theirs(**changes) -> diffusers.UNet2DConditionModel:
@@ -56,7 +55,8 @@ def test_a_new_one_says_nothing_and_a_mask_hides_tokens():
     noisy, text = torch.randn(2, 3, 8, 8), torch.randn(2, 4, 6)
     level = torch.tensor([3, 900])
     assert not model(noisy, level, context=text).abs().max() > model.out.bias.abs().max() + 1e-6
-    torch.nn.init.normal_(model.out.weight)
+    for layer in [model.out, *(m.conv2 for m in model.modules() if isinstance(m, ResidualBlock))]:
+        torch.nn.init.normal_(layer.weight, std=0.1)
     mask = torch.tensor([[True, True, False, False]] * 2)
     seen = model(noisy, level, context=text, mask=mask)
     torch.testing.assert_close(seen, model(noisy, level, context=text[:, :2]))
