@@ -158,6 +158,9 @@ class Recipe:
 NORMED = Recipe("sgd", 0.1, 5e-4, 0.0, "batch-normalised networks generalise best with it")
 # in two passes over CIFAR-10 it took cnn-fast to 82% where SGD took it to 78% (one run each)
 QUICK = Recipe("muon", 0.1, 5e-4, 0.0, "learns most in few passes")
+# in two passes over 6,400 images of CIFAR-10 Muon at this rate, with AdamW for what is no matrix of a block, took
+# vit-mini4 to 43.5 % where AdamW alone took it to 34.8 % (one run each)
+FRESH_VIT = Recipe("muon", 0.05, 5e-4, 1.0, "learns most in few passes")
 PLAIN = Recipe("adamw", 1e-3, 0.05, 1.0, "steady without batch normalisation")
 PRETRAINED = Recipe("adamw", 1e-4, 0.05, 1.0, "gentle on weights that already know something")
 
@@ -167,6 +170,8 @@ def recipe_for(facts: Facts, model: str, optimizer: str) -> Recipe:
     usual = NORMED if model.startswith(("cnn", "resnet")) else PLAIN
     if model.startswith("cnn-fast"):
         usual = QUICK
+    if model.startswith("vit"):
+        usual = FRESH_VIT
     if facts.pretrained:
         usual = PRETRAINED
     fitting = [r for r in (usual, NORMED, PLAIN, QUICK) if optimizer in ("auto", r.optimizer)]

@@ -46,6 +46,8 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "resnet101": partial(ResNet, **resnet.SIZES["resnet101"]),
     "resnet152": partial(ResNet, **resnet.SIZES["resnet152"]),
     "unet-small": partial(UNetEncoder, **unet.SIZES["unet-small"]),
+    "vit-mini4": partial(ViT, **vit.SIZES["vit-mini4"]),
+    "vit-mini8": partial(ViT, **vit.SIZES["vit-mini8"]),
     "vit-ti4": partial(ViT, **vit.SIZES["vit-ti4"]),
     "vit-ti8": partial(ViT, **vit.SIZES["vit-ti8"]),
     "vit-ti16": partial(ViT, **vit.SIZES["vit-ti16"]),

@@ -19,9 +19,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from olhar.errors import UserError
+from olhar.layers.embed import LearnedPositions
 from olhar.models.classifier import Classifier
 from olhar.models.clip import Clip
 from olhar.models.clip_names import clip_names, is_clip
+from olhar.models.vit_names import fit_positions, is_vit, vit_names
 
 # Not weights of the model: batch norm's count of batches, absent from old files and used by nothing here, and
 # the pixels' mean and deviation in a run of this library, where every run measures its own.
@@ -82,7 +84,9 @@ def load_weights(model: nn.Module, path: str | Path, download: bool = False) -> 
     file = find(str(path), download)
     own = model.state_dict()
     theirs = rename(read_state(file), own)
+    resized = resample(theirs, model)
     fitted, mismatched, remarks = fit(theirs, own)
+    remarks += resized
     wanted = [name for name in own if name.rpartition(".")[2] not in EXTRAS]
     offered = [name for name in theirs if name.rpartition(".")[2] not in EXTRAS]
     loaded = [name for name in wanted if name in fitted]
@@ -124,12 +128,13 @@ def load_towers(model: Clip, path: str | Path, download: bool = False) -> LoadRe
             f"{path} knows {theirs[words].shape[0]:,} tokens, and the tokenizer has {own[words].shape[0]:,}: give the "
             "tokenizer.json that belongs to the weights with --data.tokenizer."
         )
+    resized = resample(theirs, model)
     fitted, mismatched, _ = fit(theirs, own)
     if mismatched or len(fitted) < len(own):
         wrong = _listed(mismatched or [name for name in own if name not in fitted])
         raise UserError(f"{path} holds the weights of another CLIP: {wrong} of this one do not fit.")
     model.load_state_dict(fitted)
-    return LoadReport(str(path), tuple(own), (), tuple(n for n in theirs if n not in own), ())
+    return LoadReport(str(path), tuple(own), (), tuple(n for n in theirs if n not in own), (), tuple(resized))
 
 
 def find(path: str, download: bool) -> Path:
@@ -201,20 +206,42 @@ def rename(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, 
     """`state` by the model's names, where it has a place for them.
 
     Ours are torchvision's and timm's with `encoder.` before them (`encoder.body.` around timm's), and `head.`
-    for the last linear layer, which has many names.
+    for the last linear layer, which has many names. Those of a vision transformer are of our own (vit_names.py).
     """
+    state = {bare(name): tensor for name, tensor in state.items()}
+    if is_vit(state) and any(name.endswith("attention.query.weight") for name in own):
+        state = vit_names(state)
     # timm writes some of its dots as underscores where it returns features.
     plain = {name.replace("_", "."): name for name in own}
 
     def place(name: str) -> str:
-        while prefix := next((p for p in PREFIXES if name.startswith(p)), None):
-            name = name.removeprefix(prefix)
         candidates = [name, f"encoder.{name}", f"encoder.body.{name}", f"encoder.body.model.{name}"]
         candidates += [f"head.{name.removeprefix(head)}" for head in HEADS if name.startswith(head)]
         places = (plain.get(candidate.replace("_", ".")) for candidate in candidates)
         return next((p for p in places if p is not None), name)
 
     return {place(name): tensor for name, tensor in state.items()}
+
+
+def bare(name: str) -> str:
+    """Without what wrappers put before it."""
+    while prefix := next((p for p in PREFIXES if name.startswith(p)), None):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def resample(theirs: dict[str, Tensor], model: nn.Module) -> list[str]:
+    """Bring the codes of positions in `theirs` to the grids of the model; returns a sentence for each."""
+    remarks = []
+    for module_name, module in model.named_modules():
+        name = f"{module_name}.codes"
+        if isinstance(module, LearnedPositions) and name in theirs:
+            fitted = fit_positions(theirs[name], module)
+            if fitted is not theirs[name]:
+                theirs[name] = fitted
+                grid = "x".join(map(str, module.grid))
+                remarks.append(f"{name} was fitted to the grid of these images, {grid}.")
+    return remarks
 
 
 def fit(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
