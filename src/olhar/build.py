@@ -329,19 +329,7 @@ def describe(
     holes = task_name == "reconstruct" and corruption_of(collection, config) == "holes"
     facts: dict[str, Any] = {
         "task": {"name": task_name, "settings": task_settings(collection, config, mean, std)},
-        "data": {
-            "path": str(Path(collection.root).absolute()) if Path(collection.root).exists() else collection.root,
-            "format": collection.format,
-            "explanation": collection.explanation,
-            "notes": list(collection.notes),
-            "fingerprint": collection.fingerprint(),
-            "counts": {split: len(collection.split(split)) for split in SPLITS},
-            "class_counts": {split: class_counts(collection, split) for split in SPLITS},
-            "class_names": list(collection.class_names),
-            "multilabel": collection.multilabel,
-            "target_name": collection.target_name,
-            "split_origin": collection.split_origin,
-        },
+        "data": data_facts(collection),
         "model": {
             "name": name,
             "args": args | dict(config.model.args),
@@ -364,6 +352,23 @@ def describe(
     facts["model"]["parameters"] = sum(p.numel() for p in task.model.parameters())
     facts["watch"] = task.watch
     return facts
+
+
+def data_facts(collection: Collection) -> dict[str, Any]:
+    """The part of run.json that says what was learnt from."""
+    return {
+        "path": str(Path(collection.root).absolute()) if Path(collection.root).exists() else collection.root,
+        "format": collection.format,
+        "explanation": collection.explanation,
+        "notes": list(collection.notes),
+        "fingerprint": collection.fingerprint(),
+        "counts": {split: len(collection.split(split)) for split in SPLITS},
+        "class_counts": {split: class_counts(collection, split) for split in SPLITS},
+        "class_names": list(collection.class_names),
+        "multilabel": collection.multilabel,
+        "target_name": collection.target_name,
+        "split_origin": collection.split_origin,
+    }
 
 
 def add_anchors(facts: dict[str, Any], collection: Collection, config: Config) -> None:
