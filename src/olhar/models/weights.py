@@ -128,12 +128,13 @@ def load_towers(model: Clip, path: str | Path, download: bool = False) -> LoadRe
             f"{path} knows {theirs[words].shape[0]:,} tokens, and the tokenizer has {own[words].shape[0]:,}: give the "
             "tokenizer.json that belongs to the weights with --data.tokenizer."
         )
+    resized = resample(theirs, model)
     fitted, mismatched, _ = fit(theirs, own)
     if mismatched or len(fitted) < len(own):
         wrong = _listed(mismatched or [name for name in own if name not in fitted])
         raise UserError(f"{path} holds the weights of another CLIP: {wrong} of this one do not fit.")
     model.load_state_dict(fitted)
-    return LoadReport(str(path), tuple(own), (), tuple(n for n in theirs if n not in own), ())
+    return LoadReport(str(path), tuple(own), (), tuple(n for n in theirs if n not in own), (), tuple(resized))
 
 
 def find(path: str, download: bool) -> Path:

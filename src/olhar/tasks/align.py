@@ -88,12 +88,12 @@ class Align(Task[Contrastive]):
         return self.model.encode_image(self.normalise(batch["image"]))
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        """Which of the candidates fit each image."""
-        assert self.candidates is not None, "nobody said which texts to choose from"
+        """Which of the candidates fit each image; where nobody gave any, which captions of the batch."""
+        if self.candidates is None:
+            return self.decode(self.output(batch), batch)
         return self.ranked(self.encode_images(batch), batch["id"], self.candidates)
 
     def decode(self, output: Contrastive, batch: Batch) -> list[Prediction]:
-        """The same; where nobody gave candidates, of the captions of the batch."""
         return self.ranked(output.image, batch["id"], self.candidates or Candidates(tuple(batch["text"]), output.text))
 
     def ranked(self, image: Float[Tensor, "N E"], ids: Sequence[str], among: Candidates) -> list[Prediction]:

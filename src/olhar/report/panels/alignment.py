@@ -10,6 +10,7 @@ from olhar.report.svg import picture, tag
 from olhar.report.words import number, percent
 
 WAYS = ("image_to_text", "text_to_image")
+DARKEST = 0.5  # share of the ink in a square: darker, its number could not be read
 PAIRS = 10  # on a side of the matrix: a page has room for no more captions
 CELL, LEFT, TOP = 34, 40, 118  # of the matrix, in SVG's units: a square, a picture beside it, the captions above
 LONGEST = 22  # letters of a caption above the matrix
@@ -58,7 +59,7 @@ def matrix_panel(story: Story) -> Panel | None:
         for column, value in enumerate(cosines[row]):
             at = {"x": LEFT + column * CELL + 1, "y": y + 1, "width": CELL - 2, "height": CELL - 2, "rx": 3}
             parts.append(
-                tag("rect", class_="fill", fill_opacity=float(0.04 + 0.86 * (value - low) / (high - low)), **at)
+                tag("rect", class_="fill", fill_opacity=float(0.04 + DARKEST * (value - low) / (high - low)), **at)
             )
             parts.append(
                 tag("text", f"{value:.2f}", x=at["x"] + CELL / 2 - 1, y=y + CELL / 2 + 3.0, text_anchor="middle")
