@@ -21,10 +21,14 @@ PLAIN_OPTIONS = {
     "train": "--allow --batch-size --budget --corruption --download --epochs --ignore --image-size --json --lr --model"
     " --run --seed --task --weights",
     "resume": "--json --verify",
-    "evaluate": "--json --split",
-    "predict": "--batch-size --csv --flips --format --json --out --pictures --tiles --top",
+    "evaluate": "--classes --json --prompt --split",
+    "predict": "--batch-size --classes --csv --flips --format --json --out --pictures --prompt --tiles --top",
+    "search": "--csv --html --json --top --words",
+    "generate": "--batch-size --class --guidance --init-image --json --mask --n --negative --out --sampler --seed"
+    " --size --steps --strength --strip",
     "report": "",
     "inspect": "--dark --image --json --layer --out",
+    "explain": "--at --by --json --out",
     "models": "--json",
 }
 

@@ -65,6 +65,12 @@ def test_settings_of_an_optimizer_belong_together():
     assert half == pytest.approx(0.05)
 
 
+def test_a_transformer_from_random_weights_has_a_recipe_of_its_own():
+    vit = chosen(Config().with_changes({"model.name": "vit-ti4"}))
+    assert (vit.optim.name, vit.optim.clip, vit.train.batch_size, vit.data.augment) == ("muon", 1.0, 128, "mild")
+    assert chosen(Config().with_changes({"model.name": "vit-b16"}), pretrained=True, **PHOTOS).optim.name == "adamw"
+
+
 def test_a_budget_takes_the_strongest_model_that_gets_enough_passes():
     options = [Candidate("large", 32, 30), Candidate("middle", 32, 10), Candidate("small", 32, 0)]
     speeds = {"large": 100.0, "middle": 400.0, "small": 2000.0}

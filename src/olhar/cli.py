@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from olhar import __version__
+from olhar import __version__, arguments
 from olhar.config import Config
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.errors import UserError, nearest, nearest_path
-from olhar.options import Usage, add_settings, as_typed, changes, choice, positive
+from olhar.options import Usage, as_typed, changes
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
 
@@ -29,13 +29,7 @@ FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, 
 No images at hand? 1,797 handwritten digits come along:  olhar train digits
 Every command: olhar --help
 """
-DATA = "a folder of images, a table, or the name of a set: digits, shapes, cifar10"
 SETS = (*EMBEDDED, *TORCHVISION)
-RECOGNITION = (
-    *("task", "format", "file_column", "label_column", "ignore"),
-    *("val_fraction", "test_fraction", "allow", "download"),
-)
-RUN = "a run folder, made by `olhar train`"
 
 
 def check(found: Namespace) -> int:
@@ -76,7 +70,7 @@ def evaluate(found: Namespace) -> int:
     must_exist(found.data)
     from olhar import run, terminal
 
-    values = run.load(found.run).evaluate(found.data, split=found.split)
+    values = run.load(found.run).evaluate(found.data, found.split, found.classes, found.prompt)
     if found.json:
         terminal.print_json(values)
     else:
@@ -87,11 +81,12 @@ def evaluate(found: Namespace) -> int:
 def predict(found: Namespace) -> int:
     """Ask a trained model about images: files, folders, patterns such as 'img*.jpg', or - for standard input."""
     run_must_exist(found.run)
+    from olhar import language, run, terminal
     from olhar import predict as room
-    from olhar import run, terminal
 
     unreadable: dict[str, str] = {}
     trained = run.load(found.run)
+    language.choose_from(trained, found.classes, found.prompt)
     out = found.out or (trained.path / "predictions" if trained.answers_with_pictures else None)
     room.check_output(trained.task, found.out, found.format)
     answers = room.predict_files(trained, found.inputs, found.batch_size, unreadable, found.flips, found.tiles)
@@ -121,6 +116,54 @@ def predict(found: Namespace) -> int:
     return 1 if unreadable else 0
 
 
+def search(found: Namespace) -> int:
+    """Find the images of a folder that fit a text or another image, by a run that learnt from captions."""
+    run_must_exist(found.run)
+    from olhar import run, terminal
+
+    trained = run.load(found.run)
+    answer = trained.search(found.query, found.folder, found.top, found.words)
+    for name, reason in answer.unreadable.items():
+        print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
+    if found.csv:
+        terminal.write_hits(answer, found.csv)
+    if found.json:
+        terminal.print_json(answer.document())
+        return 0
+    from olhar import gallery
+
+    page = found.html or trained.path / "search" / f"{gallery.file_name(found.query)}.html"
+    terminal.show_search(answer, gallery.write_gallery(answer, page, __version__, trained.path.name))
+    return 0
+
+
+def generate(found: Namespace) -> int:
+    """Draw new images with a trained model: from texts, classes or nothing, from an image and a mask."""
+    run_must_exist(found.run)
+    from olhar import generate as room
+    from olhar import run, sheet, terminal
+
+    names = ("n", "seed", "steps", "guidance", "sampler", "init_image", "mask", "strength", "negative", "size")
+    wishes = {name: value for name in names if (value := getattr(found, name)) is not None}
+    texts = (*found.texts, *(found.classes or ()))
+    trained = run.load(found.run)
+    out, files = found.out or sheet.new_folder(trained.path), []
+    columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
+    try:
+        with terminal.share_done("drawing") as on_step:
+            drawn = room.generate(trained, room.Wish(texts=texts or (None,), **wishes), found.batch_size, on_step)
+            for path, one in sheet.save(drawn, out, found.strip, columns):
+                files.append({"file": str(path), **one.settings})
+    except KeyboardInterrupt:
+        print(f"\nInterrupted: {len(files)} finished images are in {out}.", file=sys.stderr)
+        return 130
+    if found.json:
+        terminal.print_json(files)
+    else:
+        print(out / "grid.png" if len(files) > 1 else files[0]["file"])
+    return 0
+
+
 def report(found: Namespace) -> int:
     """Write the report again: one HTML file that opens without a network."""
     run_must_exist(found.run)
@@ -143,6 +186,24 @@ def inspect(found: Namespace) -> int:
     return terminal.show_look(look, files, found.json)
 
 
+def explain(found: Namespace) -> int:
+    """Take an expression apart by the chain rule: its operations, their derivatives, and the way back."""
+    from olhar import terminal
+    from olhar.theory.expression import parse
+
+    parse(found.expression)  # a mistake is told before anything large is imported
+    from olhar.theory import chain_rule
+
+    at = {name: value for one in found.at or [] for name, value in one.items()}
+    chain = chain_rule.explain(found.expression, at, found.by or [])
+    if found.out:
+        from olhar.inspection.figure import LIGHT, save
+        from olhar.theory.draw_chain import chain as draw
+
+        save(draw(chain), found.out, LIGHT)
+    return terminal.show_chain(chain, found.out, found.json)
+
+
 def models(found: Namespace) -> int:
     """List the architectures that `--model` takes."""
     from olhar import terminal
@@ -151,104 +212,32 @@ def models(found: Namespace) -> int:
     return terminal.show_models(describe(), found.json)
 
 
-def check_options(parser: Usage) -> None:
-    """What may follow `olhar check`."""
-    parser.add_argument("data", metavar="DATA", help=DATA)
-    parser.add_argument("--full", action="store_true", help="read every byte, look for near duplicates too")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    add_settings(parser, [f"data.{name}" for name in RECOGNITION])
-
-
-def train_options(parser: Usage) -> None:
-    """What may follow `olhar train`."""
-    parser.add_argument("data", metavar="DATA", help=DATA)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
-    parser.add_argument("--run", metavar="DIR", help="the run folder to make [runs/NAME-1, -2, ...]")
-    add_settings(parser)
-
-
-def resume_options(parser: Usage) -> None:
-    """What may follow `olhar resume`."""
-    parser.add_argument("run", metavar="RUN", help=RUN)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
-    parser.add_argument("--verify", action="store_true", help="show that resuming changes nothing, and stop")
-
-
-def evaluate_options(parser: Usage) -> None:
-    """What may follow `olhar evaluate`."""
-    parser.add_argument("run", metavar="RUN", help=RUN)
-    parser.add_argument("data", metavar="DATA", help=DATA)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    split = choice(("train", "val", "test"))
-    parser.add_argument("--split", metavar="NAME", type=split, help="train, val or test [test, else val]")
-
-
-def predict_options(parser: Usage) -> None:
-    """What may follow `olhar predict`."""
-    parser.add_argument("run", metavar="RUN", help=RUN)
-    parser.add_argument("inputs", metavar="IMAGE", nargs="+", help="a file, a folder, a pattern, or -")
-    parser.add_argument("--batch-size", type=positive, metavar="N", default=64, help="images at a time [64]")
-    parser.add_argument("--flips", action="store_true", help="masks and images: the mean with the mirror image's")
-    parser.add_argument(
-        "--tiles", action="store_true", help="look at images larger than those of the training part by part"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where masks and images go [RUN/predictions], or boxes [nowhere]"
-    )
-    form = choice(("coco", "yolo"))
-    parser.add_argument("--format", metavar="NAME", type=form, help="of the boxes in --out: coco or yolo [coco]")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table with every probability")
-    parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write each image with its answer")
-    parser.add_argument("--top", type=positive, metavar="K", help="the K likeliest classes with their probabilities")
-
-
-def report_options(parser: Usage) -> None:
-    """What may follow `olhar report`."""
-    parser.add_argument("run", metavar="RUN", help=RUN)
-
-
-def inspect_options(parser: Usage) -> None:
-    """What may follow `olhar inspect`."""
-    parser.add_argument("run", metavar="RUN", help=RUN)
-    parser.add_argument("instrument", metavar="INSTRUMENT", nargs="?", help="what to look with; none: a list of them")
-    parser.add_argument(
-        "--image", metavar="FILE", nargs="+", default=[], help="files, folders or patterns [of the run's validation]"
-    )
-    parser.add_argument("--layer", metavar="NAME", help="the part of the model to look at, as `network` names it")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where figure and table go [RUN/inspection]")
-    parser.add_argument("--dark", action="store_true", help="draw on a dark ground")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-
-
-def models_options(parser: Usage) -> None:
-    """What may follow `olhar models`."""
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-
-
 class Verb(NamedTuple):
     """One command: what it does, what follows it, and its options."""
 
     act: Callable[[Namespace], int]
-    arguments: str
+    usage: str
     options: Callable[[Usage], None]
 
 
 VERBS = {
-    "check": Verb(check, "DATA", check_options),
-    "train": Verb(train, "DATA", train_options),
-    "resume": Verb(resume, "RUN", resume_options),
-    "evaluate": Verb(evaluate, "RUN DATA", evaluate_options),
-    "predict": Verb(predict, "RUN IMAGE...", predict_options),
-    "report": Verb(report, "RUN", report_options),
-    "inspect": Verb(inspect, "RUN [INSTRUMENT]", inspect_options),
-    "models": Verb(models, "", models_options),
+    "check": Verb(check, "DATA", arguments.check_options),
+    "train": Verb(train, "DATA", arguments.train_options),
+    "resume": Verb(resume, "RUN", arguments.resume_options),
+    "evaluate": Verb(evaluate, "RUN DATA", arguments.evaluate_options),
+    "predict": Verb(predict, "RUN IMAGE...", arguments.predict_options),
+    "search": Verb(search, "RUN QUERY [FOLDER]", arguments.search_options),
+    "generate": Verb(generate, "RUN [TEXT...]", arguments.generate_options),
+    "report": Verb(report, "RUN", arguments.report_options),
+    "inspect": Verb(inspect, "RUN [INSTRUMENT]", arguments.inspect_options),
+    "explain": Verb(explain, "EXPRESSION", arguments.explain_options),
+    "models": Verb(models, "", arguments.models_options),
 }
 
 
 def parser(verb: str) -> Usage:
     """The parser of one verb: made when it is typed, so that no other's options cost time."""
-    made = Usage(verb, VERBS[verb].arguments, VERBS[verb].act.__doc__)
+    made = Usage(verb, VERBS[verb].usage, VERBS[verb].act.__doc__)
     VERBS[verb].options(made)
     return made
 

@@ -30,6 +30,8 @@ class DataConfig:
     """The column of a table that names the image files. None: recognised."""
     label_column: str | None = None
     """The column of a table to learn. None: recognised."""
+    tokenizer: str | None = None
+    """To align: a tokenizer.json, or CLIP's list of merges. None: learnt from the training captions."""
     text_column: str | None = None
     """The column of a table that holds the captions, or several, separated by commas. None: recognised."""
     ignore: str | None = None
@@ -72,6 +74,14 @@ class ModelConfig:
     """Start from these weights: a safetensors file, a state dict, or a Hub name with --data.download."""
     args: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Arguments of the architecture that differ from its table."""
+    text: str | None = None
+    """To align: the text encoder, of `olhar models`. None: from the data."""
+    text_args: dict[str, int | float | str | bool] = field(default_factory=dict)
+    """Arguments of the text encoder that differ from its table."""
+    width: int | None = None
+    """To align: numbers of the space that images and captions share. None: chosen."""
+    freeze: Literal["none", "image", "text"] = "none"
+    """To align: the tower that keeps the weights it starts from."""
     decoder: Literal["auto", "pyramid", "unet"] = "auto"
     """How the levels of an encoder become one map: added up, or concatenated."""
     decoder_args: dict[str, int | float | str | bool] = field(default_factory=dict)
@@ -100,6 +110,14 @@ class ObjectiveConfig:
     """To detect: how anchors without an object are kept from drowning those with one; none is the likelihood."""
     box_loss: Literal["gaussian", "smooth-l1", "giou"] = "gaussian"
     """To detect: squares of the offsets' errors, or what forgives outliers, or one less the overlap of the boxes."""
+    predict: Literal["noise", "image", "velocity"] = "velocity"
+    """To diffuse: what the network says of an image with noise; each can be had from each other."""
+    noise_schedule: Literal["cosine", "linear", "scaled-linear", "flow"] = "cosine"
+    """To diffuse: how noise grows from level to level; flow: along a straight line."""
+    weighting: Literal["uniform", "min-snr"] = "uniform"
+    """To diffuse: how much the levels of noise count; uniform is the likelihood of what is predicted."""
+    drop: float = 0.1
+    """To diffuse: the share of images whose class or caption is hidden, so that guidance can be chosen later."""
     variance: Literal["fixed", "learned"] = "fixed"
     """For regression: one variance, or one the model gives for each image."""
 
@@ -212,7 +230,9 @@ LIMITS: dict[str, tuple[float, float]] = {
     "objective.label_smoothing": (0, 1),
     "objective.dice": (0, math.inf),
     "objective.kl": (0, math.inf),
+    "objective.drop": (0, 1),
     "objective.ssim": (0, math.inf),
+    "model.width": (1, math.inf),
     "optim.lr": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
     "optim.momentum": (0, 1),

@@ -22,6 +22,7 @@ from olhar.config import Config
 from olhar.data.sample import Collection, first_of, to_device
 from olhar.errors import UserError
 from olhar.folder import RunFolder
+from olhar.ops.gather import alone
 from olhar.plan import Decision, ema_decay
 from olhar.train import checkpoint
 from olhar.train.device import Precision, choose_precision, keep_memory, seed_everything, to_format
@@ -97,14 +98,15 @@ class Fit:
         train = self.config.train
         with closing(self.batches.epoch(0)) as batches:
             batch = to_device(next(batches), self.device)
-        chosen = choose_precision(
-            lambda n: self.task(first_of(batch, n))["loss"],
-            self.task,
-            self.device,
-            len(batch["id"]),
-            train.precision,
-            train.memory_format,
-        )
+        with alone():  # each process takes its time
+            chosen = choose_precision(
+                lambda n: self.task(first_of(batch, n))["loss"],
+                self.task,
+                self.device,
+                len(batch["id"]),
+                train.precision,
+                train.memory_format,
+            )
         chosen = self.agreed(chosen)
         to_format(self.task, chosen.memory_format)
         self.facts["precision"] = asdict(chosen)

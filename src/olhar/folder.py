@@ -1,7 +1,8 @@
 """The run folder: everything of a run, and enough, alone, to predict on another machine.
 
 config.yaml (every setting, resolved), run.json (facts: task, classes, preprocessing, plan, versions, results),
-model.safetensors (the best weights), checkpoint/ (what resuming needs), metrics.jsonl, evaluation/, report.html.
+model.safetensors (the best weights), checkpoint/ (what resuming needs), metrics.jsonl, evaluation/, report.html; where
+it learnt from captions also tokenizer.json and captions.json.
 """
 
 import json
@@ -13,6 +14,7 @@ import yaml
 
 from olhar.config import Config
 from olhar.data.sample import SPLITS, Collection
+from olhar.data.text import Tokenizer
 from olhar.errors import UserError
 from olhar.train.checkpoint import write_text
 
@@ -32,6 +34,8 @@ class RunFolder:
         self.splits = self.path / "splits.json"
         self.evaluation = self.path / "evaluation"
         self.report = self.path / "report.html"
+        self.tokenizer_file = self.path / "tokenizer.json"
+        self.captions_file = self.path / "captions.json"
 
     @classmethod
     def create(cls, path: str | Path | None, data: str) -> "RunFolder":
@@ -109,6 +113,25 @@ class RunFolder:
         """splits.json: the ids of each split, so that the data can be told apart from other data."""
         ids = {split: [r.id for r in collection.split(split)] for split in SPLITS}
         write_text(self.splits, json.dumps(ids, ensure_ascii=False))
+
+    def write_captions(self, tokenizer: Tokenizer, captions: list[str]) -> None:
+        """tokenizer.json, and captions.json: texts of the training, which new images are described with."""
+        tokenizer.save(self.tokenizer_file)
+        write_text(self.captions_file, json.dumps(captions, ensure_ascii=False))
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """What makes tokens of texts; None where the run read none. Raises UserError where it is gone."""
+        if "text" not in self.facts["model"]:
+            return None
+        return Tokenizer.load(self.tokenizer_file)
+
+    @property
+    def captions(self) -> list[str]:
+        """See `write_captions`."""
+        if not self.captions_file.exists():
+            raise UserError(f"{self.captions_file} is missing: name what images may show with --classes.")
+        return json.loads(self.captions_file.read_text(encoding="utf-8"))
 
     def refuse_other_data(self, collection: Collection) -> None:
         """Raise UserError, naming the difference, where the data are not those the run began with."""

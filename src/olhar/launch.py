@@ -21,16 +21,20 @@ from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file
 from torch import Tensor
 
-from olhar import build, plan
+from olhar import build, captioning, plan
 from olhar.config import Config, all_settings, parse_duration
 from olhar.data import doctor
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection
+from olhar.data.text import Tokenizer
+from olhar.describe import corruption_of, facts_of
 from olhar.errors import UserError
 from olhar.fit import Fit
 from olhar.folder import RunFolder, versions
 from olhar.plan_boxes import resolve_boxes
+from olhar.plan_diffusion import resolve_diffusion
 from olhar.plan_pixels import resolve_pixels
+from olhar.plan_text import resolve_text
 from olhar.run import Run
 from olhar.train.checkpoint import newest
 from olhar.train.device import describe_machine, images_per_second, pick_device
@@ -79,16 +83,19 @@ def train(
     for line in chosen.lines():
         voice.say(line, style="dim")
 
+    tokenizer = captioning.make_tokenizer(collection, chosen.config)
     folder = RunFolder(shared(str(RunFolder.create(run, str(data)).path) if rank == 0 else "", world))
     machine = describe_machine(device) | {"processes": world}
     deadline = started + budget if budget else None
     try:
-        facts = describe(str(data), collection, examined, chosen, channels, machine)
-        feeder = build.Feeder.from_facts(facts, chosen.config, rank, world)
+        facts = describe(str(data), collection, examined, chosen, channels, machine, tokenizer)
+        feeder = build.Feeder.from_facts(facts, chosen.config, rank, world, tokenizer)
         fit = Fit(folder, facts, collection, chosen.config, feeder, device, voice, deadline=deadline)
         if rank == 0:
             folder.config = fit.config
             folder.write_splits(collection)
+            if tokenizer:
+                folder.write_captions(tokenizer, captioning.kept_captions(collection.split("train")))
             folder.facts = facts | {"config": fit.config.to_dict()}
         voice.say(fit.describe(), style="dim")
         return complete(fit, voice, started)
@@ -106,13 +113,14 @@ def describe(
     chosen: plan.Plan,
     channels: int,
     machine: dict[str, Any],
+    tokenizer: Tokenizer | None = None,
 ) -> dict[str, Any]:
     """What run.json says when a run begins."""
     return {
         "olhar": versions()["olhar"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(data),
-        **build.describe(collection, chosen.config, channels, machine, examined.sizes.median),
+        **facts_of(collection, chosen.config, channels, machine, examined.sizes.median, tokenizer),
         "plan": [asdict(decision) for decision in chosen.decisions],
         "versions": versions(),
         "findings": [asdict(finding) for finding in examined.findings],
@@ -155,7 +163,7 @@ def reopen(folder: RunFolder, quiet: bool) -> tuple[Callable[[RunFolder], Fit], 
     folder.refuse_other_data(collection)
 
     def make(target: RunFolder) -> Fit:
-        feeder = build.Feeder.from_facts(facts, config, rank, world)
+        feeder = build.Feeder.from_facts(facts, config, rank, world, folder.tokenizer)
         return Fit(target, dict(facts), collection, config, feeder, device, voice)
 
     return make, voice
@@ -217,10 +225,15 @@ def choose(
         upright=all(len(name) == 1 for name in collection.class_names) and collection.task == "classify",
         pretrained=config.model.weights is not None,
         world=world,
-        corruption=build.corruption_of(collection, config),
+        captioned=all(record.captions for record in collection.records),
+        corruption=corruption_of(collection, config),
     )
     if collection.task == "detect":
         return resolve_boxes(config, facts)
+    if collection.task == "align":
+        return resolve_text(config, facts)
+    if collection.task == "diffuse":
+        return resolve_diffusion(config, facts)
     if collection.task in build.EVERYWHERE:
         return resolve_pixels(config, facts)
     if budget is None or config.model.name is not None:

@@ -101,7 +101,7 @@ def subject_of(
 
 def batches_of(folder: RunFolder, device: torch.device, paths: Sequence[Path] = ()) -> Callable[[], Iterator[Batch]]:
     """Reads the images when they are asked for, prepared as evaluation prepares them."""
-    feeder = Feeder.from_facts(folder.facts, folder.config)
+    feeder = Feeder.from_facts(folder.facts, folder.config, tokenizer=folder.tokenizer)
 
     def batches() -> Iterator[Batch]:
         if paths:

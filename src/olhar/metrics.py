@@ -130,3 +130,34 @@ def likeness(
         columns["psnr_before"] = psnr(before, clean)
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [{name: round(value, 4) for name, value in zip(columns, row, strict=True)} for row in rows]
+
+
+class LevelErrors(Metric):
+    """The mean squared error of a denoiser, over all levels and over each quarter of them.
+
+    Fed with errors [N] and levels [N] of `levels`.
+    """
+
+    NAMES = ("mse_least_noise", "mse_less_noise", "mse_more_noise", "mse_most_noise")
+    sums: Tensor
+    counts: Tensor
+
+    def __init__(self, levels: int):
+        super().__init__()
+        self.levels = levels
+        for name in ("sums", "counts"):
+            self.add_state(name, torch.zeros(len(self.NAMES), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, error: Float[Tensor, " N"], level: Shaped[Tensor, " N"]) -> None:
+        quarter = level * len(self.NAMES) // self.levels
+        self.sums.index_add_(0, quarter, error.double())
+        self.counts.index_add_(0, quarter, torch.ones_like(error, dtype=torch.float64))
+
+    def compute(self) -> dict[str, Tensor]:
+        of_quarter = zip(self.NAMES, self.sums / self.counts, strict=True)
+        return {"mse": self.sums.sum() / self.counts.sum(), **dict(of_quarter)}
+
+
+def denoising(levels: int) -> dict[str, Metric]:
+    """The one metric tells the error over all levels and over each quarter of them."""
+    return {"mse": LevelErrors(levels)}

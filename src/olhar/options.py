@@ -13,6 +13,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from olhar import config
@@ -218,11 +219,40 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
 
 
+def size(text: str) -> tuple[int, int]:
+    """Width and height as `96x64`, or one number for both: (height, width)."""
+    found = re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size like 64 or 96x64")
+    return int(found[2] or found[1]), int(found[1])
+
+
 def positive(text: str) -> int:
     """A whole number, 1 or more."""
     if whole(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not 1 or more")
     return int(text)
+
+
+def point(text: str) -> dict[str, float]:
+    """`x=3,w=0.5` as numbers by name."""
+    found = {}
+    for part in text.split(","):
+        name, equals, number = part.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise argparse.ArgumentTypeError(f"'{part}' is not a name and its number, such as x=3")
+    return found
+
+
+def picture_file(text: str) -> Path:
+    """A file whose ending says how to draw."""
+    if Path(text).suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise argparse.ArgumentTypeError(f"'{text}' does not end in .svg, .png or .pdf")
+    return Path(text)
 
 
 def real(text: str) -> float:

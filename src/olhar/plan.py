@@ -36,6 +36,7 @@ class Facts:
     upright: bool = False  # mirrored images mean something else: digits, letters
     pretrained: bool = False
     world: int = 1  # processes
+    captioned: bool = False  # images have captions
     corruption: str = "none"  # of images to reconstruct: a setting's value, or "pairs"
 
 
@@ -159,6 +160,9 @@ class Recipe:
 NORMED = Recipe("sgd", 0.1, 5e-4, 0.0, "batch-normalised networks generalise best with it")
 # in two passes over CIFAR-10 it took cnn-fast to 82% where SGD took it to 78% (one run each)
 QUICK = Recipe("muon", 0.1, 5e-4, 0.0, "learns most in few passes")
+# in two passes over 6,400 images of CIFAR-10 Muon at this rate, with AdamW for what is no matrix of a block, took
+# vit-mini4 to 43.5 % where AdamW alone took it to 34.8 % (one run each)
+FRESH_VIT = Recipe("muon", 0.05, 5e-4, 1.0, "learns most in few passes")
 PLAIN = Recipe("adamw", 1e-3, 0.05, 1.0, "steady without batch normalisation")
 PRETRAINED = Recipe("adamw", 1e-4, 0.05, 1.0, "gentle on weights that already know something")
 
@@ -168,6 +172,8 @@ def recipe_for(facts: Facts, model: str, optimizer: str) -> Recipe:
     usual = NORMED if model.startswith(("cnn", "resnet")) else PLAIN
     if model.startswith("cnn-fast"):
         usual = QUICK
+    if model.startswith("vit"):
+        usual = FRESH_VIT
     if facts.pretrained:
         usual = PRETRAINED
     fitting = [r for r in (usual, NORMED, PLAIN, QUICK) if optimizer in ("auto", r.optimizer)]
@@ -193,12 +199,12 @@ def check_mix(mix: str, task: str) -> None:
         raise UserError(f"--data.mix {mix} is for labels of whole images, and this is to {task}: {instead}.")
 
 
-def settle_recipe(plan: Plan, facts: Facts, recipe: Recipe, usual: int, side: int) -> None:
-    """The recipe for batches of `usual` images, or of as many as few images allow."""
-    # at least 16 steps a pass: fewer, and a pass teaches too little
-    largest = 2 ** int(math.log2(max(8, facts.n_train / 16)))
+def settle_recipe(plan: Plan, facts: Facts, recipe: Recipe, usual: int, side: int, steps: int = 16) -> None:
+    """The recipe for batches of `usual` images, or of as many as few images allow: at least `steps` a pass, for with
+    fewer a pass teaches too little."""
+    largest = 2 ** int(math.log2(max(8, facts.n_train / steps)))
     batch = max(min(usual, largest) // facts.world, 1) * facts.world
-    reason = "16 steps or more a pass over few images" if batch < usual else f"usual for images of {side} px"
+    reason = f"{steps} steps or more a pass over few images" if batch < usual else f"usual for images of {side} px"
     plan.settle("train.batch_size", batch, reason)
     batch = plan.config.train.batch_size or batch
     plan.settle("optim.name", recipe.optimizer, recipe.why)

@@ -27,6 +27,7 @@ from olhar.data.reading import Frame
 from olhar.data.sample import Batch, Record, to_device
 from olhar.errors import UserError, nearest_path
 from olhar.ops.answers import Kept
+from olhar.tasks.align import CaptionPrediction
 from olhar.tasks.box_task import BoxPrediction, predictions
 from olhar.tasks.classify import ClassPrediction
 from olhar.tasks.detect import Detect
@@ -37,6 +38,7 @@ from olhar.tiles import View
 
 STDIN = "-"
 BOX_COLUMNS = ("file", "class", "score", "x0", "y0", "x1", "y1")
+CAPTION_COLUMNS = ("file", "place", "caption", "similarity", "probability")
 MOST_COUNTS = 12  # classes of objects that are counted side by side: a screen has no room for more
 MOST_AREAS = 5  # classes of a mask that a line names, unless --top says how many
 
@@ -222,6 +224,8 @@ def document(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
     if isinstance(prediction, BoxPrediction):
         return {"file": prediction.id, "objects": objects(prediction, k)}
     values = {"file": prediction.id} | {key: value for key, value in prediction.row().items() if key != "id"}
+    if isinstance(prediction, CaptionPrediction):
+        values["captions"] = values["captions"][:k]
     if isinstance(prediction, ClassPrediction):
         values["probabilities"] = dict(prediction.top(k or len(prediction.class_names)))
     return values
@@ -239,6 +243,9 @@ def csv_rows(prediction: Prediction) -> list[dict[str, Any]]:
     if isinstance(prediction, BoxPrediction):
         found = ((one, dict(zip(("x0", "y0", "x1", "y1"), one["box"], strict=True))) for one in objects(prediction))
         return [{"file": prediction.id, "class": one["class"], "score": one["score"]} | box for one, box in found]
+    if isinstance(prediction, CaptionPrediction):
+        ranked = enumerate(zip(prediction.captions, prediction.similarities, prediction.probabilities, strict=True), 1)
+        return [dict(zip(CAPTION_COLUMNS, (prediction.id, place, *one), strict=True)) for place, one in ranked]
     row = table_row(prediction)
     if isinstance(prediction, MaskPrediction):
         areas = prediction.areas()
@@ -254,6 +261,9 @@ def table_row(prediction: Prediction, k: int | None = None) -> dict[str, Any]:
     if k is not None and isinstance(prediction, ClassPrediction):
         ranked = prediction.top(k)
         return {"file": prediction.id} | {str(i): f"{label} {p:.1%}" for i, (label, p) in enumerate(ranked, 1)}
+    if isinstance(prediction, CaptionPrediction):
+        ranked = prediction.top(k or 3)
+        return {"file": prediction.id} | {str(i): f"{text} {cosine:.3f}" for i, (text, cosine) in enumerate(ranked, 1)}
     if isinstance(prediction, BoxPrediction):
         counts = prediction.counts()
         return {"file": prediction.id} | {name: counts.get(name, 0) for name in prediction.class_names[:MOST_COUNTS]}

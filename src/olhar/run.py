@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from olhar import build
+from olhar import build, language
 from olhar.data.loader import Loader
 from olhar.data.masks import Relabelled
 from olhar.data.reading import Frame
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection, Record, to_device
+from olhar.data.text import Tokenizer
 from olhar.errors import UserError
 from olhar.fit import make_accelerator
 from olhar.folder import RunFolder
+from olhar.generate import Drawn, Wish, generate
 from olhar.predict import predict_files
 from olhar.tasks import PixelTask, Prediction
+from olhar.tasks.align import Align
 from olhar.tasks.detect import Detect
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.task import Pictures
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     from olhar.look import Look
     from olhar.report.story import LatentView
+    from olhar.search import Search
 
 
 DETECTOR = ("anchors", "assignment", "objectness", "suppression")  # instruments that a detector's report shows
@@ -55,7 +59,7 @@ class Run:
         self.device = device
         self.facts = folder.facts
         self.task = build.task_from_facts(self.facts, folder.weights).to(device)
-        self.feeder = build.Feeder.from_facts(self.facts, folder.config)
+        self.feeder = build.Feeder.from_facts(self.facts, folder.config, tokenizer=folder.tokenizer)
 
     @property
     def path(self) -> Path:
@@ -102,28 +106,52 @@ class Run:
         batch_size: int = 64,
         flips: bool = False,
         tiles: bool = False,
+        classes: Sequence[str] = (),
+        prompts: Sequence[str] = (),
     ) -> list[Prediction]:
         """Answers for files, folders (with all below them) and patterns such as `img*.jpg`, in their order.
 
+        Of a run that learnt from captions: which of `classes` an image shows, each in the `prompts`, as "a photo of a
+        {}"; without classes, which captions of the training fit.
         Raises UserError where an input does not exist or holds no image.
         """
+        language.choose_from(self, classes, prompts)
         several = [inputs] if isinstance(inputs, str | Path) else inputs
         return [prediction for _, prediction in predict_files(self, several, batch_size, flips=flips, tiles=tiles)]
 
-    def evaluate(self, data: str | Path, split: str | None = None) -> dict[str, float]:
+    def evaluate(
+        self, data: str | Path, split: str | None = None, classes: Sequence[str] = (), prompts: Sequence[str] = ()
+    ) -> dict[str, float]:
         """The loss (nats) and the metrics on labelled data: their test split, else val, else all of them.
 
+        A run that learnt from captions takes class folders too, and tells the classes by their names (zero-shot):
+        `classes` are the words for them, `prompts` captions with a place for a name, as "a photo of a {}".
         Raises UserError where the data cannot be read as this run's task, or have other classes.
         """
-        config = replace(self.folder.config.data, task=self.facts["task"]["name"], val_fraction=0.0)
+        if classes or prompts:
+            language.reader_of(self)
+        task = self.facts["task"]["name"] if not isinstance(self.task, Align) else "classify" if classes else None
+        config = replace(self.folder.config.data, task=task, val_fraction=0.0)
+        if isinstance(self.task, Align):  # the columns of its own table are not those of another
+            config = replace(config, format=None, file_column=None, label_column=None)
         collection = recognise(data, config=config)
-        records = align_classes(collection, self.facts["data"]["class_names"])
+        by_name = isinstance(self.task, Align) and collection.task == "classify"
+        records = collection.records if by_name else align_classes(collection, self.facts["data"]["class_names"])
         present = {record.split for record in records}
         chosen = split or next(s for s in ("test", "val", "train") if s in present)
         if chosen not in present:
             raise UserError(f"{data} has no {chosen} split: it has {', '.join(sorted(present))}.")
+        if by_name:
+            return language.zero_shot(self, collection, chosen, classes, prompts)
+        if collection.task != self.task.name:
+            raise UserError(f"{data} holds images to {collection.task}: give captions, or a folder for each class.")
         loader = self.loader([r for r in records if r.split == chosen], build.evaluation_batch(self.facts, 32))
         return evaluate(self.task, loader.epoch(0), make_accelerator(self.device, "fp32"))
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """What makes tokens of texts; None where the run read none."""
+        return self.feeder.tokenizer
 
     def inspect(self, name: str, images: Sequence[str | Path] | str | Path = (), layer: str | None = None) -> "Look":
         """What one instrument sees inside: `values`, their `table()`, and a `figure()` of them.
@@ -143,6 +171,29 @@ class Run:
 
         return fitting(self.folder, self.task, self.device)
 
+    def search(
+        self, query: str | Path, folder: str | Path | None = None, top: int = 12, words: bool = False
+    ) -> "Search":
+        """The images of a folder (of the run's own data) that fit a text or an image best; `words`: texts that do.
+
+        Raises UserError where the run reads no texts, or the query or the folder cannot be read.
+        """
+        from olhar.search import search
+
+        return search(self, str(query), folder, top, words)
+
+    def similar_words(self, text: str, top: int = 10) -> list[tuple[str, float]]:
+        """Words of the training captions whose vectors point most nearly where that of `text` does (Eq 3.1)."""
+        return [(hit.found, hit.similarity) for hit in self.search(text, top=top, words=True).shown]
+
+    def generate(self, texts: Sequence[str] | str = (), batch_size: int = 16, **wishes: Any) -> list[Drawn]:
+        """New images: of texts or classes, or of nothing; see `olhar.generate.Wish` for all that can be asked.
+
+        Raises UserError where the run cannot draw, or not what is asked for.
+        """
+        several = (texts,) if isinstance(texts, str) else tuple(texts)
+        return list(generate(self, Wish(texts=several or (None,), **wishes), batch_size))
+
     def report(self) -> Path:
         """Write report.html: one page that opens without a network. Returns its path."""
         from olhar.inspection.network import network
@@ -150,12 +201,14 @@ class Run:
 
         height, width = self.facts["model"]["image_size"]
         shape = (self.facts["model"]["in_channels"], height, width)
+        model = self.task.model.image_encoder if isinstance(self.task, Align) else self.task.model
         return write_report(
             self.path,
             images=self.pictures,
-            network=network(self.task.model, shape),
+            network=network(model, shape),
             latent=self.latent_view(),
             drawings=self.drawings(),
+            match=language.match_view(self),
         )
 
     def drawings(self) -> "dict[str, Figure]":

@@ -1,10 +1,12 @@
 """What the command line shows: coloured tables for a person, plain aligned text for a pipe, JSON for a script."""
 
+import csv
 import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from statistics import fmean
@@ -12,10 +14,12 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from olhar.data import caption_checks
+from olhar.errors import UserError
 
 MODES = {"L": "grey", "RGB": "in colour", "RGBA": "in colour with alpha", "P": "with a palette"}  # as Pillow names them
 MOST_ROWS = 60  # of a table that an instrument gives: its file has all
@@ -120,6 +124,7 @@ MODEL_NOTES = {
     "model": "Parameters with 1000 classes on 224 x 224 colour images.",
     "decoder": "Parameters on the levels of resnet18, without it: an output for every pixel needs one of each.",
     "autoencoder": "Parameters of both halves, on colour images.",
+    "text encoder": "Parameters with CLIP's 49,408 tokens; of one's own captions there are fewer.",
 }
 
 
@@ -168,6 +173,40 @@ def show_models(rows: Sequence[Any], as_json: bool) -> int:
     return 0
 
 
+def show_chain(chain: Any, drawn: Any, as_json: bool) -> int:
+    """An expression taken apart: a `Chain` of olhar.theory.chain_rule; `drawn`, the file of its graph, if any."""
+    if as_json:
+        forward, back = ("name", "operation", "value", "local", "local_value"), ("derivative", "product", "is", "value")
+        totals = {name: str(chain.derivative(name)) for name in chain.variables}
+        print_json(
+            {
+                "expression": chain.expression.text,
+                "forward": [dict(zip(forward, row, strict=True)) for row in chain.rows()],
+                "backward": [dict(zip(back, row, strict=True)) for row in chain.products()],
+                "derivatives": totals,
+                "gradient": chain.gradient(),
+            }
+        )
+        return 0
+    valued = bool(chain.point)
+
+    def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Without a point there are no values to show."""
+        kept = [i for i, column in enumerate(columns) if valued or not column.startswith("value")]
+        say(title)
+        show_table([columns[i].removeprefix("value ") for i in kept], [[row[i] for i in kept] for row in rows])
+
+    show("Forward", ("", "is", "value", "local derivative", "value is"), chain.rows())
+    show("\nBackward", ("", "product", "comes to", "value"), chain.products())
+    print()
+    for name, value in chain.gradient().items():
+        shown = "" if value is None else f" = {cell(float(value))}"
+        say(f"d{chain.result}/d{name} = {chain.derivative(name)}{shown}")
+    if drawn:
+        say(f"\nIts graph is in {drawn}.")
+    return 0
+
+
 def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
     """Answers as a table in a terminal, with a count while they come; as aligned lines, at once, when piped."""
     if sys.stdout.isatty():
@@ -185,6 +224,24 @@ def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
         lines = header + [[cell(value) for value in row.values()] for row in block]
         widths = fitting(lines, widths)
         print("\n".join(aligned(lines, [False] * len(widths), widths)))
+
+
+def show_search(found: Any, page: Any) -> None:
+    """What was found, a `Search`, and where its pictures are."""
+    show_table(["", "cosine", "found"], [(i, hit.similarity, hit.found) for i, hit in enumerate(found.shown, 1)])
+    new = f", {found.computed:,} of them read for the first time" if found.computed else ""
+    say(f"\n{found.searched:,} {found.kind} searched in {1000 * found.seconds:.1f} ms{new}.")
+    say(f"The page: {page}")
+
+
+def write_hits(found: Any, path: Any) -> None:
+    """The same as a table. Raises UserError where `path` cannot be written."""
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = [(i, f"{hit.similarity:.6f}", hit.found) for i, hit in enumerate(found.shown, 1)]
+            csv.writer(file).writerows([("place", "cosine", "found"), *rows])
+    except OSError as error:
+        raise UserError(f"Could not write {path}: {error.strerror}.") from error
 
 
 def show_check(found: Any, allow: Sequence[str], following: str, as_json: bool) -> int:
@@ -218,6 +275,15 @@ def show_check(found: Any, allow: Sequence[str], following: str, as_json: bool) 
     say("\nNothing is wrong with them." if not report.findings else "")
     say(f"Next: {following}" if not stopped else "A training would stop here.", "bold")
     return int(stopped)
+
+
+@contextmanager
+def share_done(what: str) -> Iterator[Callable[[float], None]]:
+    """A bar with the time left on standard error, where that is a screen; told the share that is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
 
 
 def say(text: str, style: str = "") -> None:

@@ -4,6 +4,7 @@ A reader is one file with `probe(listing, config) -> list[Candidate]`; all of th
 To add a format, write its reader and name it in READERS.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,8 @@ READERS: dict[str, Callable[[Listing, DataConfig], list[Candidate]]] = {
     "plain": plain.probe,
 }
 TASKS = ("classify", "regress", "segment", "reconstruct", "detect", "align", "diffuse")
+# What drawing is learnt from, the first that is there: captions, classes, or images alone.
+DRAWN = ("diffuse", "classify", "reconstruct")
 SERVES = {
     "folders": ("classify", "regress"),
     "table": ("classify", "regress", "detect", *CAPTIONED),
@@ -83,12 +86,13 @@ def recognise(data: str | Path, task: str | None = None, config: DataConfig | No
         raise UserError(f"There is no task '{config.task}': {nearest(str(config.task), TASKS)}")
     if config.format not in (None, *READERS):
         raise UserError(f"There is no format '{config.format}': {nearest(str(config.format), READERS)}")
-    if config.format and config.task and config.task not in SERVES[config.format]:
+    tasks = {*DRAWN} if config.task == "diffuse" else {config.task}
+    if config.format and config.task and not tasks & {*SERVES[config.format]}:
         raise UserError(
             f"--data.format {config.format} is not for --task {config.task}, but for {join(SERVES[config.format])}: "
             "leave one of the two out."
         )
-    collection = complete(find(str(data), config), config)
+    collection = complete(to_draw(find(str(data), config), config), config)
     if config.ignore and collection.task != "segment":
         raise UserError(
             f"--ignore {config.ignore} names a class of masks, and there are none: {data} is read to {collection.task}."
@@ -110,7 +114,7 @@ def find(data: str, config: DataConfig) -> Collection:
     if name == "digits":
         from olhar.data import digits
 
-        return digits.collection(config)
+        return digits.collection(replace(config, task="classify") if config.task == "diffuse" else config)
     if name == "shapes":
         from olhar.data import shapes
 
@@ -118,8 +122,20 @@ def find(data: str, config: DataConfig) -> Collection:
     if name.lower().replace("_", "-") in TORCHVISION:
         from olhar.data import torchvision_sets
 
+        config = replace(config, task="classify") if config.task == "diffuse" else config
         return torchvision_sets.collection(name.lower().replace("_", "-"), arguments, config)
     raise UserError(absent(data, path))
+
+
+def to_draw(collection: Collection, config: DataConfig) -> Collection:
+    """Where drawing is asked for, a collection of classes or of images alone is one to learn it from."""
+    if config.task != "diffuse" or collection.task == "diffuse":
+        return collection
+    found = collection.explanation.removesuffix(".")
+    found = re.sub(r"classification, ([\d,]+) classes", r"to draw images of \1 classes", found)
+    found = found.replace("each to be reconstructed", "to draw such images")
+    several = collection.class_names if len(collection.class_names) > 1 and not collection.multilabel else ()
+    return replace(collection, task="diffuse", explanation=found, class_names=several, multilabel=False)
 
 
 def read_file(path: Path, config: DataConfig) -> Collection:
@@ -140,8 +156,11 @@ def read_file(path: Path, config: DataConfig) -> Collection:
 def read_folder(path: Path, config: DataConfig) -> Collection:
     """The one way to read a folder. Raises UserError where there is none, or more than one."""
     listing = scan(path)
-    readers = [config.format] if config.format else [name for name in READERS if config.task in (None, *SERVES[name])]
-    candidates = [candidate for name in readers for candidate in READERS[name](listing, config)]
+    candidates = []
+    for task in DRAWN if config.task == "diffuse" else (config.task,):
+        asked = replace(config, task=task)
+        readers = [n for n in READERS if config.format in (None, n) and task in (None, *SERVES[n])]
+        candidates = candidates or [candidate for name in readers for candidate in READERS[name](listing, asked)]
     if not candidates:
         if config.task not in ("segment", "reconstruct", "detect", *CAPTIONED):
             table.must_be_readable(listing)

@@ -91,6 +91,7 @@ class Batch(TypedDict, total=False):
     size: Tensor  # int64 [N, 2], height and width of each image as it came
     tokens: Tensor  # int64 [N, L], of `text`: start, pieces of words, end, padding
     text: list[str]
+    others: list[Tensor]  # N tensors of int64 [m, L], tokens of the further captions of each image
     clean: Tensor  # uint8 [N, C, H, W]
     holes: Tensor  # uint8 [N, 1, H, W], 255 where `image` shows nothing
 

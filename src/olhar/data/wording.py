@@ -22,7 +22,7 @@ class Wording:
         records: those of the loader, in its order; each has one caption or more.
         tokenizer, length: what makes `tokens` [N, length]; without them a batch gets `text` alone.
         seed: in training each epoch shows one caption of an image at random, from (seed, epoch, index).
-        shuffle: False shows the first one, for evaluation.
+        shuffle: False shows the first one, for evaluation, and adds the `others` of each image.
     """
 
     def __init__(
@@ -47,6 +47,9 @@ class Wording:
         batch["text"] = [self.texts[row] for row in rows.tolist()]
         if self.tokens is not None:
             batch["tokens"] = self.tokens[torch.from_numpy(rows)].long()
+            if not self.shuffle and self.counts.max() > 1:  # a split is measured with all that is said of its images
+                ends = self.first + self.counts
+                batch["others"] = [self.tokens[self.first[i] + 1 : ends[i]].long() for i in np.asarray(index).tolist()]
         return batch
 
     def rows(self, index: np.ndarray, epoch: int) -> np.ndarray:

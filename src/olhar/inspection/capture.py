@@ -23,8 +23,8 @@ def capture(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         activations["encoder.layer1"]  # [N, C, H, W]
 
     The tensors are as the model made them, on its device and with their gradient history. A submodule that is
-    called several times leaves its last output. Layers that work in place afterwards write over what was kept:
-    capture their output instead.
+    called several times leaves its last output. The model goes on with a copy, so that layers that work in place
+    afterwards do not write over what was kept.
 
     Raises:
         UserError: the model has no submodule of that name.
@@ -36,8 +36,9 @@ def capture(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     activations: dict[str, Any] = {}
 
     def keep(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
             activations[name] = output
+            return copied(output)
 
         return hook
 
@@ -47,6 +48,15 @@ def capture(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def copied(output: Any) -> Any:
+    """What a module returned, with every tensor copied: through the copy gradients flow back to the original."""
+    if isinstance(output, Tensor):
+        return output.clone()
+    if isinstance(output, dict):
+        return {key: copied(value) for key, value in output.items()}
+    return type(output)(copied(item) for item in output) if type(output) in (list, tuple) else output
 
 
 def dry_run(model: nn.Module, input_shape: Sequence[int]) -> None:

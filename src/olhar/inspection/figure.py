@@ -192,8 +192,8 @@ def glow(image: Tensor | np.ndarray, heat: Float[np.ndarray, "H W"], style: Styl
     grey = colour.mean(axis=2, keepdims=True) * np.ones(3)
     weight = np.clip(heat, 0, 1)[..., None]
     ground = np.array(to_rgb(style.paper))
-    far = 0.35 * grey + 0.65 * (0.25 + 0.5 * ground)
-    near = 0.72 * colour + 0.28 * np.array(to_rgb(LIGHT.second if not style.dark else DARK.second))
+    far = 0.55 * grey + 0.45 * (0.2 + 0.6 * ground)
+    near = 0.45 * colour + 0.55 * np.array(to_rgb(LIGHT.second if not style.dark else DARK.second))
     return (1 - weight) * far + weight * near
 
 

@@ -161,12 +161,11 @@ def needs_features(subject: Subject) -> str | None:
 
 
 def last_map(maps: dict[str, tuple[int, ...]]) -> str:
-    """The part a person would look at first: the outermost of the last in the encoder that give its coarsest map."""
+    """The part a person would look at first: the last of the encoder that gives its coarsest map."""
     inside = {name: s for name, s in maps.items() if "encoder" in name.split(".") or "encoder." in name} or maps
     fewest = min(s[1] * s[2] for s in inside.values())
     coarsest = [name for name, s in inside.items() if s[1] * s[2] == fewest and name.count(".")] or list(inside)
-    depth = min(name.count(".") for name in coarsest)
-    return [name for name in coarsest if name.count(".") == depth][-1]
+    return coarsest[-1]  # a part finishes after those inside it
 
 
 def model_input(task: Task, batch: Batch) -> Tensor:

@@ -80,7 +80,7 @@ class NetworkTable:
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
     blocks: tuple[tuple[str, int], ...]  # of each stage, its name and the index of its first layer
-    joins: dict[str, str]  # of each part in which two paths meet its name, and "add" or "cat" (Figure 2.6)
+    joins: dict[str, tuple[str, str]]  # name of each part in which two paths meet (Figure 2.6): "add" or "cat", kind
 
     @property
     def parameters(self) -> int:
@@ -156,7 +156,7 @@ class Ledger:
     space: int
     calls: list[Call] = field(default_factory=list)
     stack: list[Call] = field(default_factory=list)
-    joins: dict[str, str] = field(default_factory=dict)
+    joins: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.counter = FlopCounterMode(display=False)
@@ -233,7 +233,8 @@ class Meetings(TorchDispatchMode):
         if name in ("add", "cat") and self.ledger.stack:
             met = [t for t in tensors_of(list(args)) if id(t) in self.ledger.tracker.fields and t.ndim > 1]
             if len(met) > 1:
-                self.ledger.joins[self.ledger.stack[-1].name] = name
+                call = self.ledger.stack[-1]
+                self.ledger.joins[call.name] = name, type(call.module).__name__
         return func(*args, **(kwargs or {}))
 
 

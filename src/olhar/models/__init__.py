@@ -10,19 +10,25 @@ from torch import nn
 
 from olhar.errors import UserError, nearest
 from olhar.models import autoencoder as autoencoders
-from olhar.models import cnn, fastcnn, resnet, resnet9, unet, vae, vit
+from olhar.models import clip as clips
+from olhar.models import cnn, fastcnn, resnet, resnet9, text, unet, vae, vit
+from olhar.models import denoiser as denoisers
 from olhar.models.autoencoder import Autoencoder
 from olhar.models.base import Decoder, Encoder
 from olhar.models.classifier import Classifier
+from olhar.models.clip import Clip, Tower
 from olhar.models.cnn import CNN
+from olhar.models.denoiser import Denoiser
 from olhar.models.dense import Dense
 from olhar.models.detector import Detector
 from olhar.models.fastcnn import FastCNN
+from olhar.models.guided import Guided
 from olhar.models.linear import Linear
 from olhar.models.mlp import MLP
 from olhar.models.pyramid import Pyramid
 from olhar.models.resnet import ResNet
 from olhar.models.resnet9 import ResNet9
+from olhar.models.text import TextEncoder
 from olhar.models.unet import UNetDecoder, UNetEncoder
 from olhar.models.vae import VAE
 from olhar.models.vit import ViT
@@ -43,6 +49,8 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "resnet101": partial(ResNet, **resnet.SIZES["resnet101"]),
     "resnet152": partial(ResNet, **resnet.SIZES["resnet152"]),
     "unet-small": partial(UNetEncoder, **unet.SIZES["unet-small"]),
+    "vit-mini4": partial(ViT, **vit.SIZES["vit-mini4"]),
+    "vit-mini8": partial(ViT, **vit.SIZES["vit-mini8"]),
     "vit-ti4": partial(ViT, **vit.SIZES["vit-ti4"]),
     "vit-ti8": partial(ViT, **vit.SIZES["vit-ti8"]),
     "vit-ti16": partial(ViT, **vit.SIZES["vit-ti16"]),
@@ -59,12 +67,23 @@ MODELS: dict[str, Callable[..., Encoder]] = {
 # What makes one map of an encoder's levels, for an output a pixel.
 DECODERS: dict[str, Callable[..., Decoder]] = {"pyramid": Pyramid, "unet": UNetDecoder}
 
+# What reads captions.
+TEXTS: dict[str, Callable[..., TextEncoder]] = {name: partial(TextEncoder, **text.SIZES[name]) for name in text.SIZES}
+
+# Published pairs of towers: their names, and what they are called with.
+CLIPS = clips.SIZES
+
 # Image to latent to image.
 AUTOENCODERS: dict[str, Callable[..., Autoencoder | VAE]] = {
     "autoencoder": partial(Autoencoder, **autoencoders.SIZES["autoencoder"]),
     "autoencoder-large": partial(Autoencoder, **autoencoders.SIZES["autoencoder-large"]),
     "vae": partial(VAE, **vae.SIZES["vae"]),
     "vae-large": partial(VAE, **vae.SIZES["vae-large"]),
+}
+
+# What says which noise an image holds.
+DENOISERS: dict[str, Callable[..., Denoiser]] = {
+    name: partial(Denoiser, **size) for name, size in denoisers.SIZES.items()
 }
 
 
@@ -115,6 +134,25 @@ def detector(body: Encoder, num_classes: int, **args: Any) -> Detector:
     return Detector(body, num_classes, **args)
 
 
+def text_encoder(name: str, vocabulary: int, length: int, end: int, **args: Any) -> TextEncoder:
+    """A new, untrained reader of captions.
+
+    Args:
+        name: a key of TEXTS.
+        vocabulary, length, end: how many tokens there are, how many a caption has at most, and which one ends it.
+        args: arguments that differ from its table.
+
+    Raises:
+        UserError: no such text encoder, argument or value.
+    """
+    return _make(TEXTS, "text encoder", name, args)(vocabulary, length, end)
+
+
+def clip(image: Encoder, reader: TextEncoder, width: int, frozen: Tower = "none") -> Clip:
+    """Two towers and projections to a common space of `width` numbers."""
+    return Clip(image, reader, width, frozen)
+
+
 def must_give_maps(body: Encoder, who: str) -> None:
     """Raise UserError for an encoder whose only level is one vector an image."""
     if not body.any_size and max(body.image_size) <= min(body.strides):
@@ -136,6 +174,25 @@ def autoencoder(name: str, in_channels: int, image_size: tuple[int, int], **args
     return _make(AUTOENCODERS, "autoencoder", name, args)(in_channels, image_size)
 
 
+def denoiser(name: str, in_channels: int, image_size: tuple[int, int], **args: Any) -> Denoiser:
+    """A new, untrained denoiser.
+
+    Args:
+        name: a key of DENOISERS.
+        image_size: (height, width) of the images it will see.
+        args: arguments that differ from its table; text such as "64,128" is understood.
+
+    Raises:
+        UserError: no such denoiser, argument or value.
+    """
+    return _make(DENOISERS, "denoiser", name, args)(in_channels, image_size)
+
+
+def guided(drawing: Denoiser, reader: TextEncoder, start: int, end: int) -> Guided:
+    """A denoiser that is told what `reader` reads."""
+    return Guided(drawing, reader, start, end)
+
+
 def _make(
     table: Mapping[str, Callable[..., Any]],
     what: str,
@@ -149,10 +206,13 @@ def _make(
     return partial(table[name], **_checked(name, table[name], args))
 
 
+GIVEN = ("in_channels", "image_size", "vocabulary", "length", "end")  # arguments that the data settle
+
+
 def _checked(name: str, make: Callable[..., Any], args: dict[str, Any]) -> dict[str, Any]:
     """`args` with the types the architecture asks for."""
     parameters = inspect.signature(make).parameters
-    known = [p for p in parameters if p not in ("in_channels", "image_size")]
+    known = [p for p in parameters if p not in GIVEN]
     for key in args:
         if key not in known:
             hint = nearest(key, known) if known else "it has none."
@@ -187,24 +247,28 @@ class Row(NamedTuple):
     parameters: int  # see `describe`
     summary: str
     figure: str  # of the notes; empty where they have none
-    kind: str = "model"  # or "decoder", "autoencoder"
+    kind: str = "model"  # or "decoder", "autoencoder", "text encoder"
 
 
 def describe() -> list[Row]:
     """Every architecture with its size. Nothing is allocated: parameters are counted on the meta device.
 
     Of a model with a head of 1000 classes, on colour images of 224x224; of a decoder alone, on the levels of
-    ResNet-18; of an autoencoder both ways, on colour images.
+    ResNet-18; of an autoencoder both ways, on colour images; of a text encoder with CLIP's tokens.
     """
     with torch.device("meta"):
         heads = {name: Classifier(encoder(name, 3, (224, 224)), 1000) for name in MODELS}
         decoders = {name: decoder(name, heads["resnet18"].encoder) for name in DECODERS}
         both = {name: autoencoder(name, 3, (224, 224)) for name in AUTOENCODERS}
+        readers = {name: text_encoder(name, 49_408, 77, 49_407) for name in TEXTS}
     rows = [_row(name, model.encoder, model, "model") for name, model in heads.items()]
     rows += [_row(name, model, model, "decoder") for name, model in decoders.items()]
-    return rows + [_row(name, model, model, "autoencoder") for name, model in both.items()]
+    rows += [_row(name, model, model, "autoencoder") for name, model in both.items()]
+    return rows + [_row(name, model, model, "text encoder") for name, model in readers.items()]
 
 
-def _row(name: str, described: Encoder | Decoder | Autoencoder | VAE, counted: nn.Module, kind: str) -> Row:
+def _row(
+    name: str, described: Encoder | Decoder | Autoencoder | VAE | TextEncoder, counted: nn.Module, kind: str
+) -> Row:
     summary = (inspect.getdoc(type(described)) or "").partition("\n")[0]
     return Row(name, sum(p.numel() for p in counted.parameters()), summary, described.figure, kind)

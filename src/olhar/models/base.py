@@ -1,13 +1,13 @@
 """The contracts of bodies: encoders (Figure 2.4), an image in, a pyramid of features out; and decoders (Figure 2.10),
-a pyramid in, one map out.
+a pyramid in, one map out; and of what reads captions (Figure 4.3).
 
-Shapes: N batch, C channels, H W space.
+Shapes: N batch, C channels, H W space, L tokens, D width.
 """
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from olhar.errors import UserError
@@ -39,6 +39,30 @@ class Encoder(nn.Module, ABC):
     def summary(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """One vector an image, of channels[-1] numbers: the coarsest level, averaged over space (global pooling)."""
         return self(image)[-1].mean(dim=(2, 3))
+
+
+class TextTower(nn.Module, ABC):
+    """tokens [N, L] -> a state for each token [N, L, width]; `sentence` makes one vector a caption of them.
+
+    Args:
+        width: of a state, and of a sentence.
+        length: the most tokens of a caption.
+    """
+
+    def __init__(self, width: int, length: int):
+        super().__init__()
+        self.width, self.length = width, length
+
+    @abstractmethod
+    def forward(self, tokens: Int64[Tensor, "N L"]) -> Float[Tensor, "N L D"]: ...
+
+    @abstractmethod
+    def inside(self, tokens: Int64[Tensor, "N L"]) -> Bool[Tensor, "N L"]:
+        """True on the tokens of the caption, False on the padding."""
+
+    @abstractmethod
+    def sentence(self, states: Float[Tensor, "N L D"], tokens: Int64[Tensor, "N L"]) -> Float[Tensor, "N D"]:
+        """One vector a caption, of its states."""
 
 
 class Decoder(nn.Module, ABC):

@@ -16,17 +16,24 @@ from olhar.layers.attention import QuickGELU, TransformerBlock
 from olhar.layers.embed import LearnedPositions, PatchEmbed, sinusoidal_grid, to_map
 from olhar.models.base import Encoder
 
-# The widths of the paper and, of Ti and S, of DeiT (Touvron et al. 2021, arXiv 2012.12877); the number is the side of a
-# patch. Heads are 64 wide.
+# The widths of the paper and, of Ti and S, of DeiT (Touvron et al. 2021, arXiv 2012.12877), with heads 64 wide. Mini
+# has width and heads of Figures 3.1 to 3.3, for minutes of a laptop's time. The number is the side of a patch.
+MINI = {"width": 128, "depth": 6, "heads": 4}
 TI = {"width": 192, "depth": 12, "heads": 3}
 S = {"width": 384, "depth": 12, "heads": 6}
 B = {"width": 768, "depth": 12, "heads": 12}
 L = {"width": 1024, "depth": 24, "heads": 16}
+# For small images there are no published weights to fit. From random ones, in few passes, convolutions for the patches
+# teach more, and a mean no less: two passes over 6,400 images of CIFAR-10 took Mini to 34.8 % with both, to 31.9 %
+# with the mean alone and to 32.2 % with the paper's patches and class token (AdamW, one run each).
+FRESH: dict[str, Any] = {"stem": "conv", "pool": "mean"}
 SIZES: dict[str, dict[str, Any]] = {
-    "vit-ti4": {"patch": 4, **TI},
-    "vit-ti8": {"patch": 8, **TI},
+    "vit-mini4": {"patch": 4, **MINI, **FRESH},
+    "vit-mini8": {"patch": 8, **MINI, **FRESH},
+    "vit-ti4": {"patch": 4, **TI, **FRESH},
+    "vit-ti8": {"patch": 8, **TI, **FRESH},
     "vit-ti16": {"patch": 16, **TI},
-    "vit-s4": {"patch": 4, **S},
+    "vit-s4": {"patch": 4, **S, **FRESH},
     "vit-s8": {"patch": 8, **S},
     "vit-s16": {"patch": 16, **S},
     "vit-b8": {"patch": 8, **B},

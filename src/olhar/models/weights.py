@@ -20,6 +20,9 @@ from torch import Tensor, nn
 
 from olhar.errors import UserError
 from olhar.layers.embed import LearnedPositions
+from olhar.models.classifier import Classifier
+from olhar.models.clip import Clip
+from olhar.models.clip_names import clip_names, is_clip
 from olhar.models.vit_names import fit_positions, is_vit, vit_names
 
 # Not weights of the model: batch norm's count of batches, absent from old files and used by nothing here, and
@@ -103,6 +106,34 @@ def load_weights(model: nn.Module, path: str | Path, download: bool = False) -> 
         mismatched=tuple(mismatched),
         remarks=tuple(remarks),
     )
+
+
+def load_towers(model: Clip, path: str | Path, download: bool = False) -> LoadReport:
+    """The same for two towers: both from the weights of a CLIP (OpenAI's and open_clip's layout, Hugging Face's, or a
+    run of this library), or the image tower alone, from those of any encoder.
+
+    Raises:
+        UserError: as `load_weights`; also where a CLIP's words are not those of the tokenizer.
+    """
+    file = find(str(path), download)
+    state = read_state(file)
+    if not is_clip(state) and not any("text_encoder." in name for name in state):
+        if model.frozen is model.text_encoder:
+            raise UserError(f"{path} has no text tower to freeze: leave --model.freeze out.")
+        return load_weights(Classifier(model.image_encoder, 1), file)
+    words, own = "text_encoder.words.weight", model.state_dict()
+    theirs = rename(clip_names(state) if is_clip(state) else state, own)
+    if words in theirs and theirs[words].shape[0] != own[words].shape[0]:
+        raise UserError(
+            f"{path} knows {theirs[words].shape[0]:,} tokens, and the tokenizer has {own[words].shape[0]:,}: give the "
+            "tokenizer.json that belongs to the weights with --data.tokenizer."
+        )
+    fitted, mismatched, _ = fit(theirs, own)
+    if mismatched or len(fitted) < len(own):
+        wrong = _listed(mismatched or [name for name in own if name not in fitted])
+        raise UserError(f"{path} holds the weights of another CLIP: {wrong} of this one do not fit.")
+    model.load_state_dict(fitted)
+    return LoadReport(str(path), tuple(own), (), tuple(n for n in theirs if n not in own), ())
 
 
 def find(path: str, download: bool) -> Path:

@@ -24,6 +24,7 @@ from olhar.report.pictures import data_uri
 Images = Callable[[list[str]], Sequence[Mapping[str, Tensor] | None]]
 NAMES = {
     "miou": "mean IoU",
+    "mean_recall": "mean recall at 1, 5 and 10",
     "ap": "average precision",
     "ap50": "average precision at IoU 0.5",
     "ap75": "average precision at IoU 0.75",
@@ -60,6 +61,22 @@ class LatentView:
 
 
 @dataclass(frozen=True)
+class MatchView:
+    """Pairs of a split: their ids, a caption each, and cosines [n, n] of every image (row) with every caption."""
+
+    ids: Sequence[str]
+    captions: Sequence[str]
+    cosines: np.ndarray
+
+    def ranks(self) -> np.ndarray:
+        """Of each image the place of its own caption, or of one that says the same, among the captions [n]."""
+        keys = np.unique(np.array(self.captions), return_inverse=True)[1]
+        same = keys[:, None] == keys[None]
+        own = np.where(same, self.cosines, -np.inf).max(1, keepdims=True)
+        return 1 + ((self.cosines > own) & ~same).sum(1)
+
+
+@dataclass(frozen=True)
 class Story:
     """A run. `facts` is run.json; `train`, `val`, `events` are the lines of metrics.jsonl by their kind.
 
@@ -79,6 +96,7 @@ class Story:
     network: NetworkTable | None
     latent: LatentView | None = None
     drawings: Mapping[str, Figure] = field(default_factory=dict)  # of instruments, by their names
+    match: MatchView | None = None
 
     def get(self, path: str, default: Any = None) -> Any:
         """A fact by its dotted path: get("model.parameters")."""
@@ -210,6 +228,7 @@ def read_story(
     network: NetworkTable | None,
     latent: LatentView | None = None,
     drawings: Mapping[str, Figure] | None = None,
+    match: MatchView | None = None,
 ) -> Story:
     """Raises UserError where `run` is not a run folder."""
     path = run / "run.json"
@@ -235,6 +254,7 @@ def read_story(
         network=network,
         latent=latent,
         drawings=drawings or {},
+        match=match,
     )
 
 

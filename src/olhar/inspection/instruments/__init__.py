@@ -2,7 +2,14 @@
 
 from olhar.inspection.instrument import Instrument
 from olhar.inspection.instruments.detection import ANCHORS, ASSIGNMENT, OBJECTNESS, SUPPRESSION
+from olhar.inspection.instruments.feature_maps import FEATURE_MAPS
+from olhar.inspection.instruments.gradients import GRADIENTS
+from olhar.inspection.instruments.landscape import LANDSCAPE
 from olhar.inspection.instruments.network import NETWORK
+from olhar.inspection.instruments.patches import PATCHES
+from olhar.inspection.instruments.receptive_field import RECEPTIVE_FIELD
+from olhar.inspection.instruments.representation import REPRESENTATION
+from olhar.inspection.instruments.why import WHY
 
 INSTRUMENTS: dict[str, Instrument] = {
     "network": NETWORK,
@@ -10,4 +17,11 @@ INSTRUMENTS: dict[str, Instrument] = {
     "assignment": ASSIGNMENT,
     "objectness": OBJECTNESS,
     "suppression": SUPPRESSION,
+    "receptive-field": RECEPTIVE_FIELD,
+    "feature-maps": FEATURE_MAPS,
+    "patches": PATCHES,
+    "why": WHY,
+    "representation": REPRESENTATION,
+    "gradients": GRADIENTS,
+    "landscape": LANDSCAPE,
 }

@@ -15,7 +15,7 @@ from olhar.inspection.instrument import Instrument, Subject, Table, Values, alwa
 from olhar.inspection.network import NetworkTable, Stage, network
 from olhar.inspection.receptive_field import ReceptiveField
 
-MOST_STAGES = 10  # side by side; a page has no room for the names of more
+MOST_STAGES = 12  # side by side; a page has no room for the names of more
 MOST_BLOCKS = 6  # drawn one by one in a stage
 COLUMNS = ("layer", "kind", "output", "parameters", "multiply-adds", "bytes", "sees")
 
@@ -55,36 +55,38 @@ def look(subject: Subject) -> NetworkValues:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a stage as it is drawn: its name within the stage, how its paths meet, and its layers' count."""
+    """A part of a stage as it is drawn: its name, what is written on it, and how its paths meet."""
 
     name: str
+    label: str
     joins: str
-    layers: int
 
 
 def blocks_of(stage: Stage, table: NetworkTable) -> list[Block]:
-    """The parts of a stage: those in which two paths meet, and what lies between them, a convolution at a time."""
-    found: list[Block] = []
+    """The parts of a stage: those in which two paths meet, and between them its convolutions, pools and linear layers.
+
+    Normalisation and activation belong to what stands before them.
+    """
+    found: dict[str, Block] = {}
     for layer in stage.layers:
         owner = max((n for n in table.joins if n and layer.name.startswith(n + ".")), key=len, default="")
-        name = owner or layer.name
-        if found and found[-1].name == name:
-            found[-1] = Block(name, found[-1].joins, found[-1].layers + 1)
-        elif owner or layer.multiply_adds or not found:
-            found.append(Block(name, table.joins.get(owner, ""), 1))
-        else:  # normalisation and activation belong to the convolution before them
-            found[-1] = Block(found[-1].name, found[-1].joins, found[-1].layers + 1)
-    return found
+        how, kind = table.joins.get(owner, ("", layer.kind))
+        if owner or layer.multiply_adds or "Pool" in layer.kind:
+            found.setdefault(owner or layer.name, Block(owner or layer.name, kind, how))
+    return list(found.values())
 
 
 def draw(values: NetworkValues, style: Style) -> Figure:
     """Boxes in perspective above, the blocks of each below them, and bars of the costs."""
     table = values.network
-    stages = [stage for stage in table.stages() if stage.output_shape]
-    if len(stages) > MOST_STAGES:
-        stages = [*stages[: MOST_STAGES - 3], *stages[-3:]]
-    figure = new_figure(FULL, 4.3)
-    above, below = figure.subplots(2, 1, height_ratios=(2.9, 1.5))
+    every = [stage for stage in table.stages() if stage.output_shape]
+    stages = every if len(every) <= MOST_STAGES else [*every[: MOST_STAGES - 3], *every[-3:]]
+    most = min(MOST_BLOCKS, max(len(blocks_of(stage, table)) for stage in stages))
+    figure = new_figure(FULL, 3.1 + 0.21 * most)
+    above, below = figure.subplots(2, 1, height_ratios=(1.75 + 0.21 * most, 1.3))
+    above.set_ylim(-0.62 - 0.235 * most, 1.45)
+    if len(stages) < len(every):
+        above.set_title(f"{len(every) - len(stages)} stages before the last three are left out", fontweight="normal")
     draw_boxes(above, stages, table, style)
     draw_costs(below, stages, style)
     return figure
@@ -110,7 +112,6 @@ def draw_boxes(axes: Axes, stages: list[Stage], table: NetworkTable, style: Styl
         y = min(tall, next_tall)
         axes.add_patch(arrow((end + 0.03, y), (start - 0.03, y), style))
     axes.set_xlim(-0.6, len(shapes) - 0.4)
-    axes.set_ylim(-1.95, 1.5)
     bare(axes)
 
 
@@ -130,31 +131,35 @@ def cuboid(axes: Axes, left: float, thick: float, tall: float, style: Style, ima
 def draw_blocks(axes: Axes, x: int, blocks: list[Block], style: Style) -> None:
     """Small boxes one below the other; around each whose paths meet, the way past it."""
     shown = blocks if len(blocks) <= MOST_BLOCKS else blocks[: MOST_BLOCKS - 1]
-    step, tall, wide = 0.235, 0.14, 0.34
+    step, tall, wide = 0.235, 0.155, 0.62
     for i, block in enumerate(shown):
         y = -0.66 - i * step
-        colour = style.second if block.joins == "add" else style.accent
-        box = FancyBboxPatch((x - wide / 2, y - tall / 2), wide, tall, boxstyle="round,pad=0,rounding_size=0.03")
-        box.set(facecolor=style.sunk, edgecolor=style.soft, linewidth=0.6)
+        box = FancyBboxPatch((x - wide / 2, y - tall / 2), wide, tall, boxstyle="round,pad=0,rounding_size=0.04")
+        box.set(facecolor=style.sunk, edgecolor=style.line, linewidth=0.6)
         axes.add_patch(box)
-        label = f"{block.layers} layers" if block.layers > 1 else "1 layer"
-        axes.text(x, y - 0.004, label, ha="center", va="center", fontsize=4.8, color=style.soft)
+        axes.text(x, y - 0.006, block.label[:14], ha="center", va="center", fontsize=5.2, color=style.ink)
         if block.joins:
-            way = FancyArrowPatch(
-                (x + wide / 2 - 0.04, y + tall / 2 + 0.03),
-                (x + wide / 2 - 0.04, y - tall / 2 - 0.03),
-                connectionstyle="bar,fraction=-0.5" if block.joins == "cat" else "arc3,rad=-1.1",
-                arrowstyle="-|>,head_length=2,head_width=1.2",
-                color=colour,
-                linewidth=0.9,
-                shrinkA=0,
-                shrinkB=0,
-            )
-            axes.add_patch(way)
+            skip(axes, x + wide / 2, y, tall, style.second if block.joins == "add" else style.accent)
     if len(shown) < len(blocks):
         y = -0.66 - len(shown) * step
         more = f"and {len(blocks) - len(shown)} more"
-        axes.text(x, y, more, ha="center", va="center", fontsize=5.5, color=style.soft)
+        axes.text(x, y, more, ha="center", va="center", fontsize=5.2, color=style.soft)
+
+
+def skip(axes: Axes, x: float, y: float, tall: float, colour: str) -> None:
+    """An arrow from above the right end of a box to below it."""
+    ends = ((x - 0.02, y + tall / 2 + 0.01), (x - 0.02, y - tall / 2 - 0.01))
+    axes.add_patch(
+        FancyArrowPatch(
+            *ends,
+            connectionstyle="arc3,rad=-0.9",
+            arrowstyle="-|>,head_length=2,head_width=1.1",
+            color=colour,
+            linewidth=0.9,
+            shrinkA=0,
+            shrinkB=0,
+        )
+    )
 
 
 def arrow(start: tuple[float, float], end: tuple[float, float], style: Style) -> FancyArrowPatch:
@@ -176,9 +181,12 @@ def draw_costs(axes: Axes, stages: list[Stage], style: Style) -> None:
         suffix = "B" if name == "activations" else ""
         axes.bar(places, shares, 0.23, color=style.colour(i), label=f"{name}: {compact(sum(values))}{suffix} in all")
         for place, share, value in zip(places, shares, values, strict=True):
-            if value:
+            if value and len(stages) <= 7:
                 axes.text(place, share + 1.5, compact(value), ha="center", va="bottom", fontsize=4.6, color=style.soft)
     axes.set_xlim(-0.6, len(stages) + 0.6)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y")
+    axes.tick_params(length=0)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
     axes.set_xticks(range(1, len(stages) + 1), short_names(stages))
     axes.set_ylabel("share of the whole, %")
@@ -196,12 +204,17 @@ def describe(shape: tuple[int, ...]) -> str:
 
 
 def short_names(stages: list[Stage]) -> list[str]:
-    """The stages' names without what most of them begin with, and short enough to stand side by side."""
-    names = [stage.name for stage in stages]
-    heads = [name.partition(".")[0] + "." for name in names if "." in name]
-    common = max(set(heads), key=heads.count, default="")
-    plain = [name.removeprefix(common) if heads.count(common) > 1 else name for name in names]
-    return [name if len(name) <= 14 else f"{name[:6]}…{name[-7:]}" for name in plain]
+    """The stages' names without what they begin with, and short enough to stand side by side."""
+    limit = 14 if len(stages) <= 7 else 9
+    names = []
+    for stage in stages:
+        name = stage.name
+        for prefix in ("encoder.", "decoder."):
+            name = name.replace(prefix, "")
+        while len(name) > limit and "." in name:
+            name = name.partition(".")[2]
+        names.append(name if len(name) <= limit else name[: limit - 1] + "…")
+    return names
 
 
 def compact(number: float) -> str:
@@ -215,8 +228,9 @@ def compact(number: float) -> str:
 
 NETWORK = Instrument(
     shows="the layers with their shapes, parameters, multiply-adds and memory, drawn as blocks and stages",
-    reading="Boxes: as tall as the map has pixels along a side, as thick as it has channels; an arrow around a block "
-    "is a skip.\nBars: which stage holds the parameters, which does the work, which needs the memory.",
+    reading="Boxes: as tall as the map has pixels along a side, as thick as it has channels; a bow around a block is a "
+    "skip, orange where it is added, blue where it is laid beside.\n"
+    "Bars: which stage holds the parameters, which does the work, which needs the memory.",
     fits=always,
     look=look,
     draw=draw,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from olhar.report.panels.alignment import matrix_panel, recall_panel, retrieval_panel
 from olhar.report.panels.calibration import calibration_panel
 from olhar.report.panels.classes import classes_panel, labels_panel
 from olhar.report.panels.confusion import confusion_panel
@@ -41,6 +42,9 @@ PANELS: tuple[Callable[[Story], Panel | None], ...] = (
     precision_recall_panel,
     kinds_panel,
     psnr_panel,
+    recall_panel,
+    matrix_panel,
+    retrieval_panel,
     mistakes_panel,
     errors_panel,
     worst_masks_panel,

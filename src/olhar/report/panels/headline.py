@@ -58,6 +58,8 @@ def sentence(story: Story) -> str:
         learnt = f"learned to find objects of {plural(len(story.classes), 'class', 'classes')}"
     elif story.task == "reconstruct":
         learnt = LEARNT[story.get("task.settings.corruption", "none")]
+    elif story.task == "align":
+        learnt = "learned which caption belongs to which image"
     elif story.multilabel:
         learnt = f"learned to see which of {plural(len(story.classes), 'label')} fit an image,"
     else:
@@ -112,6 +114,9 @@ def interval_of(story: Story) -> tuple[float, float] | None:
 
 def baseline(story: Story) -> tuple[float, str] | None:
     """What a model that has learnt nothing of the images would reach, and how."""
+    if story.task == "align":
+        chance = story.get(f"result.{story.split}.mean_recall_chance")
+        return None if chance is None else (chance, "Guessing")
     if story.classified:
         common, times = Counter(row["truth"] for row in story.predictions).most_common(1)[0]
         return times / len(story.predictions), f"Always answering “{common}”"

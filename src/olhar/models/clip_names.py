@@ -1,0 +1,84 @@
+"""Weights of published CLIPs by this project's names: OpenAI's and open_clip's layout, and Hugging Face's.
+
+Shapes: D width of a tower, E width of the common space.
+"""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+# (pattern of their name, ours); the first that fits the beginning, then all that fit the rest
+TOWERS = (
+    (r"visual\.conv1\.", "image_encoder.patches.proj."),
+    (r"visual\.class_embedding$", "image_encoder.class_token"),
+    (r"visual\.positional_embedding$", "image_encoder.positions.codes"),
+    (r"visual\.ln_pre\.", "image_encoder.pre_norm."),
+    (r"visual\.ln_post\.", "image_encoder.norm."),
+    (r"visual\.proj$", "image_projection.weight"),
+    (r"visual\.transformer\.resblocks\.", "image_encoder.blocks."),
+    (r"transformer\.resblocks\.", "text_encoder.blocks."),
+    (r"token_embedding\.weight$", "text_encoder.words.weight"),
+    (r"positional_embedding$", "text_encoder.positions"),
+    (r"ln_final\.", "text_encoder.norm."),
+    (r"text_projection$", "text_projection.weight"),
+    (r"logit_scale$", "log_scale"),
+    (r"vision_model\.embeddings\.patch_embedding\.", "image_encoder.patches.proj."),
+    (r"vision_model\.embeddings\.class_embedding$", "image_encoder.class_token"),
+    (r"vision_model\.embeddings\.position_embedding\.weight$", "image_encoder.positions.codes"),
+    (r"vision_model\.pre_layrnorm\.", "image_encoder.pre_norm."),  # the slip of the pen is theirs
+    (r"vision_model\.post_layernorm\.", "image_encoder.norm."),
+    (r"vision_model\.encoder\.layers\.", "image_encoder.blocks."),
+    (r"visual_projection\.", "image_projection."),
+    (r"text_model\.embeddings\.token_embedding\.", "text_encoder.words."),
+    (r"text_model\.embeddings\.position_embedding\.weight$", "text_encoder.positions"),
+    (r"text_model\.encoder\.layers\.", "text_encoder.blocks."),
+    (r"text_model\.final_layer_norm\.", "text_encoder.norm."),
+)
+BLOCKS = (
+    (r"\.ln_(\d)\.", r".norm\1."),
+    (r"\.layer_norm(\d)\.", r".norm\1."),
+    (r"\.(attn|self_attn)\.out_proj\.", ".attention.out."),
+    (r"\.self_attn\.q_proj\.", ".attention.query."),
+    (r"\.self_attn\.k_proj\.", ".attention.key."),
+    (r"\.self_attn\.v_proj\.", ".attention.value."),
+    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
+    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
+)
+UNUSED = ("position_ids",)  # counts from 0, which old files of Hugging Face's hold
+
+
+def is_clip(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the weights of a CLIP in one of the two layouts."""
+    return "visual.proj" in state or "visual_projection.weight" in state
+
+
+def clip_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights by the names of `Clip`; what it has no place for keeps its name.
+
+    open_clip's projections multiply from the right, [D, E]: they are transposed. Its attention keeps query, key and
+    value in one matrix, one below the other.
+    """
+    ours: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.endswith(UNUSED):
+            continue
+        new = our_name(name)
+        if ".attn.in_proj_" in new:
+            block, _, kind = new.partition(".attn.in_proj_")  # kind: weight or bias
+            for part, one in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                ours[f"{block}.attention.{part}.{kind}"] = one
+        else:
+            ours[new] = tensor.mT if name in ("visual.proj", "text_projection") else tensor
+    return ours
+
+
+def our_name(name: str) -> str:
+    """One name, but for that of the matrix of three."""
+    for pattern, new in TOWERS:
+        if re.match(pattern, name):
+            name = re.sub("^" + pattern, new, name)
+            break
+    for pattern, new in BLOCKS:
+        name = re.sub(pattern, new, name)
+    return name

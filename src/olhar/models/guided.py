@@ -1,0 +1,39 @@
+"""A denoiser that is told a text (Figure 5.3): what reads captions, and the U-Net whose positions look at its tokens.
+
+Shapes: N batch, C channels, H W space, L tokens.
+"""
+
+import torch
+from jaxtyping import Float, Int, Int64
+from torch import Tensor, nn
+
+from olhar.models.base import TextTower
+
+
+class Guided(nn.Module):
+    """noisy [N, C, H, W], its level [N] and tokens [N, L] -> what the noise is.
+
+    Args:
+        denoiser: given (noisy, level, label, states of the tokens, which of them are of the text).
+        reader: tokens to states; trained along.
+        start, end: ids of the tokens around a caption. With nothing between them it says nothing, which is what
+            training shows when it hides a caption.
+    """
+
+    nothing: Tensor
+
+    def __init__(self, denoiser: nn.Module, reader: TextTower, start: int, end: int):
+        super().__init__()
+        self.denoiser, self.reader = denoiser, reader
+        self.register_buffer("nothing", torch.tensor([start] + [end] * (reader.length - 1)), persistent=False)
+
+    def forward(
+        self,
+        noisy: Float[Tensor, "N C H W"],
+        level: Int[Tensor, " N"] | None = None,
+        label: Int[Tensor, " N"] | None = None,
+        tokens: Int64[Tensor, "N L"] | None = None,
+    ) -> Float[Tensor, "N C H W"]:
+        """Without `tokens` it is told nothing."""
+        tokens = self.nothing.expand(len(noisy), -1) if tokens is None else tokens
+        return self.denoiser(noisy, level, label, self.reader(tokens), self.reader.inside(tokens))

@@ -1,0 +1,73 @@
+"""The plan of learning to draw: how large images are, by which network, how fast.
+
+Sizes are of the images as they are on disk.
+"""
+
+import math
+
+from olhar.config import Config
+from olhar.data.transforms import SMALL, TINY
+from olhar.errors import UserError
+from olhar.plan import Facts, Plan, Recipe, settle_recipe
+
+ON_CPU, ON_GPU = 64, 128  # px: what two cores learn to draw in minutes, and a GPU
+FEWEST = 20  # training images; of fewer, whatever is drawn is one of them
+
+ADAM = Recipe("adamw", 1e-3, 0.01, 1.0, "steady at every level of the noise")
+
+
+def resolve_diffusion(config: Config, facts: Facts) -> Plan:
+    """Every setting of a run that learns to draw."""
+    if config.data.mix != "none":
+        raise UserError(f"--data.mix {config.data.mix} is for labels of whole images: leave it out.")
+    if config.model.weights:
+        raise UserError("Learning to draw begins with random weights: leave --weights out.")
+    if facts.n_train < FEWEST:
+        raise UserError(
+            f"{facts.n_train} training images are too few to learn to draw from: a model would only repeat them. "
+            f"Give {FEWEST} at least, better some hundreds."
+        )
+    plan = Plan(config)
+    largest, shorter = ON_GPU if facts.accelerator else ON_CPU, min(facts.height, facts.width)
+    size = halvable(min(shorter, largest))
+    where = f"the images are {facts.width} x {facts.height}"
+    plan.settle("data.image_size", size, where if shorter <= size else f"what can be learnt here in minutes; {where}")
+    side = plan.config.data.image_size or size
+    settle_network(plan, facts, side)
+    plan.settle("data.augment", "none", "what was changed would be drawn changed")
+    plan.settle("data.flip", False, "what was mirrored would be drawn mirrored")
+    settle_recipe(plan, facts, ADAM, 128 if side <= TINY or facts.accelerator else 64, side)
+    if plan.config.train.budget is None:
+        seen = 400_000 if side <= SMALL else 100_000
+        passes = min(max(math.ceil(seen / facts.n_train), 10), 400)
+        plan.settle("train.epochs", passes, f"about {passes * facts.n_train:,} images seen")
+    return plan
+
+
+def halvable(side: int) -> int:
+    """The largest side up to `side` that can be halved as often as its network does, or the least that can."""
+    step = 4 if side <= TINY else 8 if side < 32 else 16
+    return max(step, side // step * step)
+
+
+def settle_network(plan: Plan, facts: Facts, side: int) -> None:
+    """The network; a larger image is seen in patches, so that a level costs the same."""
+    if side <= TINY:
+        plan.settle("model.name", "denoiser-tiny", f"images of {side} px")
+    elif facts.accelerator:
+        plan.settle("model.name", "denoiser", "a GPU trains it")
+    else:
+        plan.settle("model.name", "denoiser-small", "what a CPU trains in minutes")
+    if "patch" not in plan.config.model.args and (patch := patch_of(side, facts.accelerator)) > 1:
+        plan.config = plan.config.with_changes({"model.args": {**plan.config.model.args, "patch": patch}})
+    if facts.captioned:
+        plan.settle("model.text", "text-small", "reads captions; trained along")
+
+
+def patch_of(side: int, accelerator: bool) -> int:
+    """Pixels along a position: no more than 32 positions along a side on a CPU, or 64 on a GPU, if it divides so."""
+    most = 64 if accelerator else 16
+    patch = 1
+    while side / patch > most and side % (8 * patch) == 0:
+        patch *= 2
+    return patch

@@ -1,0 +1,268 @@
+"""Chapters 3 to 5 of the notes, attention, text and images, diffusion: the worked numbers; the errata N9 to N12."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from compare import close, printed
+from diffusers import DDPMScheduler
+from torch import Tensor, nn
+
+from olhar.layers.attention import FeedForward, MultiHeadAttention, head_by_head
+from olhar.layers.embed import PatchEmbed, to_map
+from olhar.models import MODELS
+from olhar.ops.attention import apply_weights, attend, attention_weights
+from olhar.ops.noise import make_process
+
+# The dictionaries and the bank of section 3.
+WORDS = {
+    "casa": (1.2, 0.3, -4.5), "valor": (-4.3, -2.3, 1.4), "bateria": (3.1, 6.2, 0.4),
+    "house": (1.6, 0.5, -3.5), "value": (-4.4, -2.7, 1.1), "battery": (3.0, 5.8, 0.7), "drums": (3.3, 6.5, -0.2),
+}  # fmt: skip
+BANK = {
+    "bateria": (0.43, 0.82), "tocava": (0.26, 0.89), "battery": (0.51, 0.77), "drums": (0.35, 0.86),
+    "energia": (0.58, 0.72),
+}  # fmt: skip
+SENTENCE = "Ele colocou a bateria no depósito. Não fazia sentido mantê-la no quarto pois ele não a tocava há um ano."
+
+
+def code(word: str, table: dict = BANK) -> Tensor:
+    return torch.tensor(table[word], dtype=torch.float64)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum() / (a.norm() * b.norm())  # Eq 3.1
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("bateria", "battery", 0.998699), ("bateria", "house", 0.247169), ("bateria", "drums", 0.996365),
+        ("casa", "house", 0.983935), ("valor", "value", 0.995929),
+    ],
+)  # fmt: skip
+def test_equation_3_1_cosines_of_words(a: str, b: str, expected: float):
+    """N9: bateria and house are 0.2472, the notes cut; Q6: -3.5 is squared in brackets."""
+    found = cosine(code(a, WORDS), code(b, WORDS))
+    printed(found, expected, 6)
+    close(found, F.cosine_similarity(code(a, WORDS), code(b, WORDS), dim=0))
+    with pytest.raises(ValueError, match=r"math domain|nonnegative"):
+        math.sqrt(1.6**2 + 0.5**2 + -(3.5**2))
+
+
+def test_the_nearest_word_is_the_translation():
+    english = ("house", "value", "battery", "drums")
+    for word, expected in (("casa", "house"), ("valor", "value"), ("bateria", "battery")):
+        found = [cosine(code(word, WORDS), code(other, WORDS)).item() for other in english]
+        assert english[found.index(max(found))] == expected
+
+
+def test_cosines_of_the_bank():
+    printed(cosine(code("bateria"), code("battery")), 0.994799, 6)
+    printed(cosine(code("bateria"), code("drums")), 0.995351, 6)
+
+
+def test_equation_3_2_scores():
+    """Q7: with rows it is q k^T."""
+    found = torch.stack([code("bateria") @ code(word) for word in ("bateria", "tocava", "energia")])
+    printed(found, [0.8573, 0.8416, 0.8398], 4)
+
+
+def test_the_softmax_of_such_scores_is_nearly_uniform():
+    """N10: 0.9 is an assumption. Greater scores favour the word itself; a gap of 5.14 would be needed."""
+    pair = torch.stack([code("bateria"), code("tocava")])
+    printed(attention_weights(pair[:1], pair, scaled=False)[0], [0.5039, 0.4961], 4)
+    for scale in (1.0, 10.0, 1000.0):
+        weights = attention_weights(scale * pair[:1], scale * pair, scaled=False)[0]
+        assert weights[0] > weights[1]
+    masked = attention_weights(pair[:1], pair, scaled=False, mask=torch.tensor([[False, True]]))
+    assert masked.tolist() == [[0, 1]]
+    others = torch.zeros(19, dtype=torch.float64)
+    gap = torch.tensor([5.14], dtype=torch.float64)
+    printed(torch.cat([gap, others]).softmax(0)[0], 0.90, 2)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected", "to_battery", "to_drums"),
+    [("tocava", (0.664, 1.621), 0.980810, 0.999997), ("energia", (0.952, 1.468), 0.999953, 0.982227)],
+)
+def test_equation_3_3_the_word_moves_to_its_context(seen: str, expected: tuple, to_battery: float, to_drums: float):
+    """N11: 0.9999974 and 0.9999532 are 1.0000 to four digits; Q8: it is bateria that becomes like drums."""
+    weights = torch.tensor([[0.9]], dtype=torch.float64)
+    moved = code("bateria") + apply_weights(weights, code(seen)[None])[0]
+    printed(moved, expected, 3)
+    printed([cosine(moved, code("battery")), cosine(moved, code("drums"))], [to_battery, to_drums], 6)
+
+
+def test_the_sentence_has_twenty_words():
+    """C16: split at white space, mantê-la is one."""
+    assert len(SENTENCE.split()) == 20
+
+
+def sentence() -> Tensor:
+    """A code for each word: those of the bank where it has one."""
+    codes = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for i, word in enumerate(SENTENCE.split()):
+        if word in BANK:
+            codes[i] = code(word)
+    return codes
+
+
+def test_equation_3_4_the_matrix_of_attention():
+    """C17: without 1/√d, which torch has unless told otherwise."""
+    q = sentence()
+    weights = attention_weights(q, q, scaled=False)
+    assert weights.shape == (20, 20)
+    close(weights.sum(1), torch.ones(20))
+    close(weights, torch.softmax(q @ q.T, dim=1))
+    close(weights @ q, F.scaled_dot_product_attention(q[None], q[None], q[None], scale=1.0)[0])
+    close(attend(q[None], q[None], q[None])[0], attention_weights(q, q) @ q)
+
+
+def test_equation_3_5_lacks_the_query_of_equation_3_3():
+    """Q9: with the weights 0.1 and 0.9 it gives (0.277, 0.883); Eq 3.3 adds the query."""
+    s = torch.tensor([[0.1, 0.9]], dtype=torch.float64)
+    values = torch.stack([code("bateria"), code("tocava")])
+    found = apply_weights(s, values)[0]
+    printed(found, [0.277, 0.883], 3)
+    printed([cosine(found, code("battery")), cosine(found, code("drums"))], [0.9608, 0.9966], 4)
+    q = sentence()
+    close(q[3] + (attention_weights(q, q, scaled=False)[3, :, None] * q).sum(0), (q + attend_unscaled(q))[3])
+
+
+def attend_unscaled(q: Tensor) -> Tensor:
+    return apply_weights(attention_weights(q, q, scaled=False), q)
+
+
+def test_attention_has_no_parameters_and_no_order():
+    q = sentence()
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
+    close(attend_unscaled(q[order]), attend_unscaled(q)[order])
+
+
+def test_equation_3_6_feed_forward_works_row_by_row():
+    """C18: one linear map in the notes, two with a nonlinearity between in a transformer."""
+    q, w = sentence(), torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    close(q @ w, torch.stack([row @ w for row in q]))
+    torch.manual_seed(0)
+    layer = FeedForward(2, 8).double()
+    with torch.no_grad():
+        close(layer(q), torch.stack([layer(row) for row in q]))
+        assert not torch.allclose(layer(2 * q) - layer(q), layer(q) - layer(0 * q))
+
+
+def test_figure_3_1_an_image_becomes_sixteen_tokens():
+    torch.manual_seed(0)
+    patches, image = PatchEmbed(3, 128, 16), torch.rand(1, 3, 64, 64)
+    tokens = patches(image)
+    assert tokens.shape == (1, 16, 128)
+    assert sum(p.numel() for p in patches.parameters()) == 98_432
+    assert to_map(tokens, (4, 4)).shape == (1, 128, 4, 4)
+    close(to_map(tokens, (4, 4)).detach(), patches.proj(image).detach(), 1e-4)
+
+
+TOKENS = torch.randn(1, 16, 128, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="module")
+def heads() -> MultiHeadAttention:
+    torch.manual_seed(0)
+    return MultiHeadAttention(128, 4)
+
+
+def test_figure_3_2_heads(heads):
+    assert heads.split(heads.query(TOKENS)).shape == (1, 4, 16, 32)
+    assert heads.weights(TOKENS).shape == (1, 4, 16, 16)
+    theirs = nn.MultiheadAttention(128, 4, batch_first=True)
+    assert sum(p.numel() for p in heads.parameters()) == sum(p.numel() for p in theirs.parameters()) == 66_048
+
+
+def test_figure_3_3_is_figure_3_2_in_one_multiplication(heads):
+    with torch.no_grad():
+        torch.testing.assert_close(heads(TOKENS), head_by_head(heads, TOKENS), atol=1e-6, rtol=0)
+        q = heads.query(TOKENS)
+        assert q.view(16, 4, 32).shape == (16, 4, 32)
+        # reshaped to 4 x 16 x 32 at once, tokens would be mixed
+        assert not torch.allclose(q.reshape(1, 4, 16, 32), heads.split(q))
+
+
+def test_vit_b_16_has_197_tokens():
+    with torch.device("meta"):
+        model = MODELS["vit-b16"](3, (224, 224))
+        assert model.tokens(torch.empty(1, 3, 224, 224)).shape == (1, 197, 768)  # type: ignore[operator]
+        head = nn.Linear(768, 1000)
+    assert sum(p.numel() for module in (model, head) for p in module.parameters()) == 86_567_656
+
+
+@pytest.mark.parametrize(("size", "patch", "expected"), [((64, 64), 16, 16), ((224, 224), 16, 196), ((48, 80), 8, 60)])
+def test_figure_4_1_patches_of_an_image(size: tuple, patch: int, expected: int):
+    rows, columns = PatchEmbed(3, 8, patch).grid(size)
+    assert rows * columns == size[0] * size[1] // patch**2 == expected
+
+
+def test_figure_4_2_words_look_at_patches():
+    torch.manual_seed(0)
+    ours, words, patches = MultiHeadAttention(768, 12), torch.randn(1, 20, 768), torch.randn(1, 196, 768)
+    theirs = nn.MultiheadAttention(768, 12, batch_first=True)
+    parts = (ours.query, ours.key, ours.value)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
+        theirs.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
+        theirs.out_proj.load_state_dict(ours.out.state_dict())
+        expected, mean = theirs(words, patches, patches)
+        torch.testing.assert_close(ours(words, patches), expected, atol=1e-5, rtol=1e-4)
+        weights = ours.weights(words, patches)
+    torch.testing.assert_close(weights.mean(1), mean, atol=1e-6, rtol=1e-4)
+    close(weights.sum(-1), torch.ones(1, 12, 20), 1e-5)
+
+
+def test_figure_4_3_the_scale_and_the_loss_at_chance():
+    printed(math.exp(2.6592), 14.285, 3)
+    close(math.exp(2.6592), 1 / 0.07, 1e-4)
+    logits, own = torch.zeros(64, 64), torch.arange(64)
+    both = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    close(both, math.log(64), 1e-5)
+    printed(math.log(64), 4.1589, 4)
+
+
+@pytest.fixture(scope="module")
+def process():
+    return make_process("linear", 1000)
+
+
+def test_figure_5_2_the_way_to_noise_in_one_step_and_in_a_thousand(process):
+    a, b = process.at(999)
+    printed(a, 0.0063528, 7)
+    printed(b**2, 0.9999596, 7)
+    mean, variance = 1.0, 0.0
+    for level in range(1000):
+        scale, deviation = process.step(level - 1, level)
+        mean, variance = scale * mean, scale**2 * variance + deviation**2
+        close([mean, variance], [process.at(level)[0], process.at(level)[1] ** 2], 1e-12)
+    kept = process.signal[:-1].square()
+    printed(kept[500], 0.07780, 5)
+    snr = process.snr(torch.arange(1000))
+    assert int((snr - 1).abs().argmin()) == 258
+
+
+def test_figure_5_2_pixels_must_be_rescaled(process):
+    """N12: left in [0, 255] the mean at the end is up to 1.62; more than half of this schedule's steps see < 10%."""
+    printed(process.at(999)[0] * 255, 1.62, 2)
+    assert (process.signal[:-1].square() < 0.1).double().mean().item() == pytest.approx(0.525, abs=5e-4)
+
+
+def test_figure_5_2_the_schedule_of_diffusers(process):
+    theirs = DDPMScheduler(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02)
+    torch.testing.assert_close(process.signal[:-1].square().float(), theirs.alphas_cumprod, rtol=1e-4, atol=1e-7)
+
+
+def test_figure_5_1_noise_of_every_level(process):
+    image, noise = torch.rand(3, 1, 4, 4) * 2 - 1, torch.randn(3, 1, 4, 4)
+    level = torch.tensor([0, 500, 999])
+    noisy = process.mix(image, noise, level)
+    for i, t in enumerate(level.tolist()):
+        a, b = process.at(t)
+        close(noisy[i], a * image[i] + b * noise[i], 1e-5)
+    found = process.estimate("noise", noise, noisy, level)
+    torch.testing.assert_close(found.image[:2], image[:2], rtol=1e-3, atol=1e-4)

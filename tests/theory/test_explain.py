@@ -1,0 +1,218 @@
+"""Expressions and torch functions taken apart: beside sympy's and torch's derivatives; what cannot be read is said."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import sympy
+import torch
+from torch import nn
+
+from olhar import cli
+from olhar.errors import UserError
+from olhar.inspection.figure import DARK, LIGHT, save
+from olhar.theory.chain_rule import explain
+from olhar.theory.draw_chain import chain as draw
+from olhar.theory.expression import parse
+from olhar.theory.tensor_graph import trace
+
+# Expressions of one letter x and one a, as torch and sympy write them.
+READ = [
+    "x", "-x", "x - 5", "2*(x - a)", "(x - 5)**2 + 8", "x*x", "x**3/a", "a**x", "exp(-x**2/2)", "log(x)*x",
+    "sqrt(x + a)", "sin(x)*cos(a*x)", "tan(x/3)", "tanh(x)", "sinh(x) - cosh(a)", "atan(x) + asin(x/9) - acos(a/9)",
+    "sigmoid(a*x)**2", "relu(x - a) + relu(a - x)", "abs(a - x)", "x/(1 + x)/(a + x)", "-(x - a)**2",
+    "pi*x**2 + 1.5e-3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", READ)
+def test_derivatives_are_those_of_torch(text: str):
+    values = {"x": 1.3, "a": 0.7}
+    used = {name: value for name, value in values.items() if name in parse(text).symbols}
+    found = explain(text, used, by=list(used))
+    leaves = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in used.items()}
+    names = "exp log sqrt sin cos tan tanh sinh cosh atan asin acos sigmoid relu abs"
+    functions = {name: getattr(torch, name) for name in names.split()}
+    result = torch.as_tensor(eval(text, {"pi": torch.pi, **functions, **leaves}), dtype=torch.float64)
+    assert found.value == pytest.approx(result.item(), rel=1e-12)
+    gradients = torch.autograd.grad(result, list(leaves.values()))
+    assert list(found.gradient().values()) == pytest.approx([g.item() for g in gradients], rel=1e-9)
+    numbers = {sympy.Symbol(name, real=True): value for name, value in used.items()}
+    whole = [float(found.derivative(name).subs(numbers).evalf()) for name in used]
+    assert whole == pytest.approx([g.item() for g in gradients], rel=1e-9)
+
+
+def test_what_stands_in_brackets_stays_as_it_was_written():
+    assert [str(step) for step in parse("2*(x - 5)").steps] == ["x - 5", "2 * q1"]
+    assert [str(step) for step in parse("x*(2*3 - 1) - (-2)").steps] == ["x * 5", "q1 - (-2)"]
+
+
+def test_names_of_their_own_are_left_to_those_who_use_them():
+    found = parse("f*q1 + 1")
+    assert [step.name for step in found.steps] == ["u1", "y"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(x - 5", "Character 1 of '(x - 5'"),
+        ("x^2 + 8", "Character 2 of 'x^2 + 8' ('^2 + 8') is not one of + - * / **"),
+        ("2x", "cannot be read: write products as 2*x"),
+        ("x + αβ..c", "Character 8"),
+        ("foo(x)", "is no function known here"),
+        ("sigmiod(x)", "did you mean 'sigmoid'"),
+        ("x + exp", "Character 5 of 'x + exp' ('exp') is a function without its brackets"),
+        ("exp(x, y)", "gives exp 2 arguments"),
+        ("exp(x=2)", "gives exp 0 arguments"),
+        ("a = x; a = 2; a", "Character 1 of line 2, 'a = 2' ('a = 2') gives 'a' a second meaning"),
+        ("x; y", "is neither a step"),
+        ("f(x) = x", "cannot be read"),
+        ("x.real", "is no number, name or operation"),
+        ("[x for x in y]", "is no number, name or operation"),
+        ("x if y else 2", "is no number, name or operation"),
+        ("True + x", "is no number, name or operation"),
+        ("1j*x", "is no number, name or operation"),
+        ("__import__('os').system('true')", "is no function known here"),
+        ("9**9**9**9", "has no finite value"),
+        ("log(-1) + x", "has no finite value"),
+        ("1e999*x", "has no finite value"),
+        ("", "There is no expression to explain"),
+        ("(" * 400 + "x" + ")" * 400, "cannot be read"),
+        ("+".join(["x"] * 300), "is operation 201|nested too deeply"),
+        ("x" * 5000, "more than 4000"),
+        ("-" * 3000 + "x", "is operation 201|nested too deeply|cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_place(text: str, expected: str):
+    with pytest.raises(UserError) as refused:
+        parse(text)
+    assert any(part in str(refused.value) for part in expected.split("|"))
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "expected"),
+    [
+        ("log(x)", {"x": -1}, "f = log(x) has no finite value where x = -1"),
+        ("1/x", {"x": 0}, "no finite value"),
+        ("x**0.5", {"x": -2}, "no finite value"),
+        ("exp(x)", {"x": 1e4}, "no finite value"),
+        ("sqrt(x)", {"x": 0}, "is not finite at x = 0"),
+        ("x + y", {"x": 1}, "has no value for y: give all of x, y"),
+        ("weight*x", {"wieght": 1}, "did you mean 'weight'?"),
+        ("2", {"x": 1}, "There is no 'x' in '2'"),
+    ],
+)
+def test_a_point_without_a_value_is_said(text: str, at: dict[str, float], expected: str):
+    with pytest.raises(UserError) as refused:
+        explain(text, at)
+    assert expected in str(refused.value)
+
+
+def test_what_is_used_twice_has_the_sum_of_its_ways():
+    found = explain("x*y + x", {"x": 2, "y": 3})
+    step = found.product("x")
+    assert step is not None
+    assert [(local.of, local.value) for local in step.locals] == [("q1", 3), ("f", 1)]
+    with pytest.raises(UserError, match="no single product"):
+        found.factors("x")
+
+
+def test_what_does_not_matter_has_no_derivative():
+    found = explain("a = x**2; y**3", {"x": 1, "y": 2}, by=["x", "y"])
+    assert found.gradient() == {"x": 0, "y": 12}
+    assert found.derivative("x") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [("(x - 5)**2 + 8", {"x": 3}), ("sigmoid(2*x)**2*relu(x) + y", {"x": 0.3, "y": 1}), ("a*(x - b)**2 - c", {})],
+)
+@pytest.mark.parametrize("style", [LIGHT, DARK], ids=["light", "dark"])
+def test_a_graph_has_a_box_an_operation_and_an_arrow_a_derivative(text: str, at: dict, style, tmp_path: Path):
+    found = explain(text, at)
+    figure = draw(found, style)
+    texts = [t.get_text() for t in figure.axes[0].texts]
+    for step in found.backward:
+        assert any(f"d{found.result}/d{step.by} = " in t for t in texts)
+        for local in step.locals:
+            assert any(t.startswith(f"{local.name} = ") for t in texts)
+    file = save(figure, tmp_path / "graph.svg", style)
+    assert ET.fromstring(file.read_bytes()).tag.endswith("svg")
+    edge = figure.bbox
+    boxes = [t.get_window_extent() for t in figure.axes[0].texts if t.get_text()]
+    assert all(edge.x0 <= box.x0 and box.x1 <= edge.x1 and edge.y0 <= box.y0 and box.y1 <= edge.y1 for box in boxes)
+
+
+def test_the_command_prints_the_graph_and_draws_it(capsys, tmp_path: Path):
+    file = tmp_path / "graph.svg"
+    assert cli.main(["explain", "(x - 5)**2 + 8", "--at", "x=3", "--out", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "q2  q1**2       4  dq2/dq1 = 2*q1    -4" in out
+    assert "df/dx = 2*x - 10 = -4" in out
+    assert file.read_text().startswith("<?xml")
+    assert cli.main(["explain", "a*(x - b)**2 - c"]) == 0
+    assert "df/dx = 2*a*(-b + x)\n" in capsys.readouterr().out
+    assert cli.main(["explain", "w*x + b", "--at", "x=2,w=3", "--at", "b=1", "--by", "w", "--by", "b", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["gradient"] == {"w": 2, "b": 1}
+    assert found["derivatives"] == {"w": "x", "b": "1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "expected"),
+    [
+        (["explain", "x^2"], 1, "Character 2"),
+        (["explain", "x*y", "--at", "x=1"], 1, "no value for y"),
+        (["explain", "x*y", "--by", "z"], 1, "There is no 'z'"),
+        (["explain", "x", "--at", "x"], 2, "'x' is not a name and its number, such as x=3"),
+        (["explain", "x", "--at", "x=three"], 2, "such as x=3"),
+        (["explain", "x", "--out", "x.jpg"], 2, "does not end in .svg, .png or .pdf"),
+        (["explain"], 2, "Missing: EXPRESSION"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_sentence(capsys, words: list[str], status: int, expected: str):
+    assert cli.main(words) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert expected in err
+
+
+FUNCTIONS = {
+    "arithmetic": lambda x, w: ((w @ x - 1) ** 2).sum(),
+    "softmax and cross-entropy": lambda x, w: -torch.log_softmax(w @ x, 0)[1],
+    "used twice": lambda x, w: (torch.relu(w @ x).sum() * x).sum(),
+    "one number": lambda x, w: x[0] * w[0, 0],
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_any_torch_function_is_a_chain_of_local_jacobians(name: str):
+    torch.manual_seed(0)
+    x, w = torch.randn(3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    graph = trace(FUNCTIONS[name], x, w)
+    leaves = [t.clone().requires_grad_() for t in (x, w)]
+    expected = torch.autograd.grad(FUNCTIONS[name](*leaves), leaves)
+    inputs = [step for step in graph.operations if step.operation == "input"]
+    for step, gradient in zip(inputs, expected, strict=True):
+        torch.testing.assert_close(step.gradient, gradient)
+    for step in graph.operations:
+        if step.gradient is not None:
+            torch.testing.assert_close(graph.chained(step.name), step.gradient.flatten())
+    assert len(graph.rows()) == len(graph.operations)
+
+
+def test_a_model_brings_its_parameters_and_is_left_as_it_was():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 1)).double()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    image = torch.randn(3, dtype=torch.float64)
+    graph = trace(lambda x: model(x).sum(), image)
+    model(image).sum().backward()
+    constants = [step for step in graph.operations if step.operation == "constant"]
+    for step, parameter in zip(constants, model.parameters(), strict=True):
+        torch.testing.assert_close(step.gradient, parameter.grad)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    with pytest.raises(UserError, match="gives 4 numbers: its gradient needs one"):
+        trace(lambda x: x * 2, torch.ones(4))
