@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -104,6 +105,38 @@ def test_the_drawings_are_well_formed_and_have_no_broken_number(report: Any):
         ElementTree.fromstring(drawing)
         assert "nan" not in drawing.lower()
         assert "inf" not in drawing.replace("information", "")
+
+
+def test_the_words_below_a_network_stand_apart(made: Make, images: Any):
+    model = nn.Sequential()
+    for i in range(12):
+        model.add_module(f"neck_smooth{i}", nn.Conv2d(128 if i else 3, 128, 3, padding=1))
+    text = write_report(made(), images=images, network=network(model, (3, 120, 160))).read_text()
+    drawing = next(d for d in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL) if "box-front" in d)
+    words = [element for element in ElementTree.fromstring(drawing).iter() if element.tag.endswith("text")]
+    assert len({w.text for w in words if w.get("class") == "strong"}) == 8, "siblings are told apart"
+    for kind, letter in (("strong", 7.4), (None, 6.6)):  # units that a letter takes, on the mean
+        places = sorted((float(w.get("x", 0)), len(w.text or "")) for w in words if w.get("class") == kind)
+        assert len(places) == 8
+        assert all(b - a > letter * (m + n) / 2 for (a, m), (b, n) in pairwise(places))
+
+
+def test_an_interval_is_drawn_where_its_line_has_ends(made: Make, images: Any):
+    """Decibels have none, unless it is known what the images had before: 0 to 1 would show 28 dB at its end."""
+    run = made("reconstruct")
+    assert "with its 95% interval" in write_report(run, images=images, network=None).read_text()
+    path = run / "evaluation" / "test.jsonl"
+    path.write_text(re.sub(r', "psnr_before": [\d.]+', "", path.read_text()))
+    assert "with its 95% interval" not in write_report(run, images=images, network=None).read_text()
+
+
+def test_a_finding_names_its_files_once(made: Make, images: Any):
+    run = made()
+    facts = json.loads((run / "run.json").read_text())
+    for message in ("1 box is left out: odd.png.", "1 box is left out."):
+        facts["findings"] = [{"level": "repaired", "message": message, "cure": "Mend it.", "files": ["odd.png"]}]
+        (run / "run.json").write_text(json.dumps(facts))
+        assert write_report(run, images=images, network=None).read_text().count("odd.png") == 1
 
 
 def test_the_headline_says_result_interval_and_what_guessing_gives(report: Any):

@@ -18,12 +18,12 @@ LONGEST_SIDE = 208
 TINY = 72
 
 
-def data_uri(image: UInt8[Tensor, "C H W"]) -> str:
-    """The image as a data URI: WebP, made smaller to `LONGEST_SIDE`, or without loss where it is tiny."""
+def data_uri(image: UInt8[Tensor, "C H W"], side: int = LONGEST_SIDE) -> str:
+    """The image as a data URI: WebP, made smaller to `side`, or without loss where it is tiny and shown large."""
     array = image.cpu().numpy()
     picture = Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array[:3].transpose(1, 2, 0)))
-    tiny = max(picture.size) <= TINY
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    tiny = max(picture.size) <= TINY < side
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=80, lossless=tiny, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

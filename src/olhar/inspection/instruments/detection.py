@@ -195,7 +195,7 @@ def draw_anchors(values: AnchorValues, style: Style) -> Figure:
             axes[0, i].plot(*(centre - 0.5).tolist(), ".", color=style.colour(k), markersize=4)
         if values.matched:
             one = values.matched[i]
-            said = f"the {len(one.anchors)} of {len(values.grid):,} anchors that have one of {len(one.boxes)} objects"
+            said = f"the {len(one.anchors):,} of {len(values.grid):,} anchors that have one of {len(one.boxes)} objects"
             show(axes[1, i], image, said, interpolation="none")
             for k in range(len(values.grid.levels)):
                 dots(axes[1, i], one.anchors[one.level == k], style.colour(k))
@@ -210,7 +210,7 @@ def draw_assignment(values: AssignmentValues, style: Style) -> Figure:
     """Each object filled, and in its colour the anchors that took it."""
     figure, axes = canvases([one.image for one in values.images], 1)
     for i, one in enumerate(values.images):
-        said = f"{len(one.boxes)} objects, {len(one.anchors)} anchors; {one.ignored} are not asked"
+        said = f"{len(one.boxes)} objects, {len(one.anchors):,} anchors; {one.ignored:,} are not asked"
         show(axes[0, i], one.image, said, interpolation="none")
         for k, (box, label) in enumerate(zip(one.boxes.tolist(), one.labels.tolist(), strict=True)):
             colour = style.colour(k)
@@ -247,7 +247,7 @@ def draw_suppression(values: SuppressedValues, style: Style) -> Figure:
     figure, axes = canvases([one.image for one in values.images], 1)
     for i, one in enumerate(values.images):
         removed = len(one.boxes) - one.kept
-        show(axes[0, i], one.image, f"{one.kept} boxes kept, {removed} removed", interpolation="none")
+        show(axes[0, i], one.image, f"{one.kept} boxes kept, {removed:,} removed", interpolation="none")
         outline(axes[0, i], one.boxes[one.kept :], style.second, 0.5, linestyle=(0, (3, 1.5)))
         outline(axes[0, i], one.boxes[: one.kept], style.accent, 1.3)
         for k in range(one.kept if one.kept <= MOST_NAMED else 0):

@@ -1,12 +1,15 @@
 """How well each class is found."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from olhar.inspection.confusion import average_precision, class_scores, confusion_matrix, score
 from olhar.report.parts import part
 from olhar.report.story import Panel, Story
+from olhar.report.svg import tag
 from olhar.report.words import percent
 
 FIRST = 25  # rows shown before one must ask for more
@@ -49,6 +52,14 @@ def labels_panel(story: Story) -> Panel | None:
 
 def bar(share: float) -> tuple[float, str]:
     return (0.0 if math.isnan(share) else share), percent(share)
+
+
+def swatch(name: str, colour: Sequence[int] | None) -> Markup:
+    """A class with the colour it is drawn in; black is drawn as nothing."""
+    if not colour or not any(colour):
+        return Markup("{}").format(name)
+    square = tag("rect", width=12, height=12, rx=3, fill="rgb({},{},{})".format(*colour))
+    return Markup('<svg class="swatch" viewBox="0 0 12 12" aria-hidden="true">{}</svg> {}').format(square, name)
 
 
 def worst_first(value: float) -> float:

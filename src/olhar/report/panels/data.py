@@ -72,8 +72,9 @@ def class_table(story: Story):
 
 
 def finding_note(finding: dict) -> tuple[str, str, str, str]:
-    files = finding.get("files", [])
+    message = finding.get("message", "")
+    files = [file for file in finding.get("files", []) if file not in message]
     shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
     cure = " ".join(filter(None, [finding.get("cure", ""), f"({shown})" if shown else ""]))
     level = finding.get("level", "warning")
-    return level, f"{level.capitalize()}.", finding.get("message", ""), cure
+    return level, f"{level.capitalize()}.", message, cure

@@ -3,11 +3,12 @@
 import numpy as np
 from markupsafe import Markup
 
+from olhar.data.palette import palette
 from olhar.inspection.box_errors import KINDS, Errors, above, errors
 from olhar.inspection.figure import inline
 from olhar.inspection.instruments import INSTRUMENTS
 from olhar.metrics_detection import RECALLS, Curves, accumulate, by_class
-from olhar.report.panels.classes import bar, long_table, worst_first
+from olhar.report.panels.classes import bar, long_table, swatch, worst_first
 from olhar.report.panels.pictures import at_random
 from olhar.report.parts import join, part
 from olhar.report.pictures import lighter
@@ -17,6 +18,7 @@ from olhar.report.words import percent, plural
 
 ROWS = 8  # of examples, each as wide as the page
 MOST_CURVES = 8  # classes, the worst first, whose curves are drawn
+MOST_NAMED = 20  # classes whose colours are named: beyond them colours are hardly told apart
 WORDS = (("image", "image"), ("truth", "truth"), ("prediction", "answer"))
 MEANINGS = {
     "right": "of the right class, and on an object",
@@ -97,7 +99,7 @@ def inside_panel(story: Story) -> Panel | None:
         words = INSTRUMENTS[name].reading.replace("\n", " ")
         parts += [part("heading", name.capitalize()), part("paragraph", words, "quiet"), part("figure", drawn)]
     reading = (
-        f"How answers come about, on images of the validation split; `olhar inspect RUN {next(iter(story.drawings))}` "
+        f"How answers come about, on images of the validation split; olhar inspect RUN {next(iter(story.drawings))} "
         "draws the same of others, with the numbers."
     )
     return Panel("inside", "From anchors to answers", reading, join(*parts))
@@ -108,10 +110,9 @@ def boxes_panel(story: Story) -> Panel | None:
         return None
     reading = (
         f"Images of the {story.split_name} split drawn at random: as they are, with the true boxes, and with those the "
-        "model gives. A colour is a class."
+        "model gives."
     )
-    legend = part("paragraph", "Classes: " + ", ".join(story.classes) + ".") if len(story.classes) > 1 else Markup("")
-    return Panel("examples", "Examples", reading, join(legend, strips(story, at_random(story, ROWS))))
+    return Panel("examples", "Examples", reading, strips(story, at_random(story, ROWS)))
 
 
 def worst_boxes_panel(story: Story) -> Panel | None:
@@ -140,11 +141,13 @@ def errors_of(story: Story) -> list[Errors]:
 
 
 def strips(story: Story, indices: list[int]) -> Markup:
-    """One row an image: itself, the truth, the answer, and how many of the boxes are right."""
+    """The colours of the classes; a row an image: itself, the truth, the answer, and how many boxes are right."""
     every, rows = errors_of(story), []
     for i, strip in zip(indices, story.strips(indices), strict=True):
         pictures = [(strip[key], word) for key, word in WORDS if key in strip]
         one = every[i]
         said = f"{one.counts['right']} of {plural(one.objects, 'object')} found, {plural(one.answers, 'answer')}"
         rows.append((story.predictions[i]["id"], said, pictures))
-    return part("strips", rows, False)
+    colours = zip(story.classes, palette(story.classes), strict=True)
+    named = Markup(" &ensp; ").join(swatch(*one) for one in list(colours)[:MOST_NAMED])
+    return join(part("paragraph", named), part("strips", rows, False))

@@ -147,10 +147,13 @@ def explain(story: Story, name: str, interval: tuple[float, float] | None) -> st
 
 
 def ruler(story: Story, name: str, value: float, interval: tuple[float, float]) -> Markup:
-    """The value and its interval on a line: from 0 to 1 for a share, to the error of no learning for an error."""
+    """The value and its interval on a line: from 0 to 1 for a share, to the error of no learning for an error; nothing
+    for a number that has neither end."""
     share = metric_value(name, 1.0) == "100.0%"
     nothing = baseline(story)
-    top = 1.0 if share or not nothing else max(nothing[0], value, interval[1])
+    if not share and not nothing:
+        return Markup("")
+    top = max(nothing[0], value, interval[1]) if nothing and not share else 1.0
     start, end, at, low, high, chance = (
         6 + 388 * min(max(v / (top or 1), 0), 1) for v in (0, top, value, *interval, nothing[0] if nothing else 0)
     )

@@ -16,7 +16,8 @@ HEADS = [
     ("Layer", "text"), ("Output", "number"), ("Parameters", "number"), ("Multiply-adds", "number"),
     ("Memory", "number"), ("Sees", "number"),
 ]  # fmt: skip
-MOST_DRAWN = 9
+MOST_DRAWN = 7  # more, and the words below them run into each other
+LETTER = 7.4  # units of the drawing that a bold letter takes
 CAPTION = "Height: how many pixels an activation has along one side. Thickness: how many channels."
 
 
@@ -100,14 +101,15 @@ def space(shape: tuple[int, ...]) -> int:
 
 
 def describe(shape: tuple[int, ...]) -> str:
-    if len(shape) == 3 and shape[1] == shape[2]:
-        return f"{shape[0]} @ {shape[1]}²"
+    if len(shape) == 3:
+        return f"{shape[0]} @ " + (f"{shape[1]}²" if shape[1] == shape[2] else f"{shape[1]}×{shape[2]}")
     return " × ".join(map(str, shape))
 
 
 def short_name(name: str, slot: float) -> str:
-    limit = int(slot / 6.2)
-    return name if len(name) <= limit else name[: limit - 1] + "…"
+    """A name as far as it fits below its box: its end, for siblings begin alike."""
+    limit = int(slot / LETTER)
+    return name if len(name) <= limit else "…" + name[1 - limit :]
 
 
 def box(x: float, floor: float, thick: float, height: float, depth: float) -> Markup:

@@ -16,10 +16,9 @@ BINS = 28
 def psnr_panel(story: Story) -> Panel | None:
     if not story.reconstructed:
         return None
-    reading = (
-        "Each bar counts images by their peak signal-to-noise ratio: 3 dB more are half the squared error. Of a "
-        "corrupted set the grey bars show what the images had before."
-    )
+    reading = "Each bar counts images by their peak signal-to-noise ratio: 3 dB more are half the squared error."
+    if "psnr_before" in story.predictions[0]:
+        reading += " The grey bars show what the images had before."
     return Panel("quality", "Quality", reading, part("columns", [part("figure", histogram(story)), facts(story)]))
 
 
@@ -66,21 +65,27 @@ def restored_panel(story: Story) -> Panel | None:
     if not story.reconstructed:
         return None
     reading = f"Images of the {story.split_name} split drawn at random, neither the best nor the worst."
-    return Panel("examples", "Before and after", reading, strips(story, at_random(story, ROWS)))
+    title = "Examples" if is_whole(story) else "Before and after"
+    return Panel("examples", title, reading, strips(story, at_random(story, ROWS)))
 
 
 def worst_restored_panel(story: Story) -> Panel | None:
     if not story.reconstructed:
         return None
     worst = np.argsort(story.column("psnr"), kind="stable")[:ROWS].tolist()
-    reading = "The images that came out furthest from the clean ones: fine texture and rare things are lost first."
+    wanted = "what they were" if is_whole(story) else "the clean ones"
+    reading = f"The images that came out furthest from {wanted}: fine texture and rare things are lost first."
     return Panel("mistakes", "Worst images", reading, strips(story, worst))
+
+
+def is_whole(story: Story) -> bool:
+    """Nothing was done to the images: they only have to be said in few numbers."""
+    return story.get("task.settings.corruption", "none") == "none"
 
 
 def strips(story: Story, indices: list[int]) -> Markup:
     """One row an image: what was shown, what was made of it, and where they differ from it the clean image."""
-    clean = story.get("task.settings.corruption", "none") == "none"
-    words = (("image", "image" if clean else "shown"), ("prediction", "answer"), ("truth", "clean"))
+    words = (("image", "image" if is_whole(story) else "shown"), ("prediction", "answer"), ("truth", "clean"))
     rows = []
     for i, strip in zip(indices, story.strips(indices), strict=True):
         row = story.predictions[i]

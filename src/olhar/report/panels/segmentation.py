@@ -6,11 +6,10 @@ import numpy as np
 from markupsafe import Markup
 
 from olhar.inspection.confusion import class_scores, intersection_over_union, most_confused
-from olhar.report.panels.classes import bar, long_table, worst_first
+from olhar.report.panels.classes import bar, long_table, swatch, worst_first
 from olhar.report.panels.pictures import at_random
 from olhar.report.parts import join, part
 from olhar.report.story import Panel, Story
-from olhar.report.svg import tag
 from olhar.report.words import percent
 
 PAIRS = 12
@@ -23,9 +22,10 @@ def pixels_panel(story: Story) -> Panel | None:
     total = story.confusions.sum(0)
     overlaps, scores = intersection_over_union(total[None])[0], class_scores(total)
     pixels = max(int(total.sum()), 1)
+    colours = dict(zip(story.classes, story.get("task.settings.palette", []), strict=False))
     named = sorted(zip(story.classes, overlaps, scores, strict=True), key=lambda one: worst_first(one[1]))
     rows = [
-        [swatch(story, name), bar(iou), percent(s.precision), percent(s.recall), percent(s.support / pixels)]
+        [swatch(name, colours.get(name)), bar(iou), *map(percent, (s.precision, s.recall, s.support / pixels))]
         for name, iou, s in named
     ]
     heads = [("Class", "text"), ("IoU", "bar")]
@@ -35,15 +35,6 @@ def pixels_panel(story: Story) -> Panel | None:
         f"the whole {story.split_name} split, not image by image; the worst class comes first."
     )
     return Panel("classes", "Classes", reading, join(long_table(heads, rows), mistaken(story, total)))
-
-
-def swatch(story: Story, name: str) -> Markup:
-    """A class with the colour it is drawn in."""
-    colour = dict(zip(story.classes, story.get("task.settings.palette", []), strict=False)).get(name)
-    if not colour or not any(colour):
-        return Markup("{}").format(name)
-    square = tag("rect", width=12, height=12, rx=3, fill="rgb({},{},{})".format(*colour))
-    return Markup('<svg class="swatch" viewBox="0 0 12 12" aria-hidden="true">{}</svg> {}').format(square, name)
 
 
 def mistaken(story: Story, total: np.ndarray) -> Markup:
