@@ -254,21 +254,24 @@ def describe() -> list[Row]:
     """Every architecture with its size. Nothing is allocated: parameters are counted on the meta device.
 
     Of a model with a head of 1000 classes, on colour images of 224x224; of a decoder alone, on the levels of
-    ResNet-18; of an autoencoder both ways, on colour images; of a text encoder with CLIP's tokens.
+    ResNet-18; of an autoencoder both ways, on colour images; of a text encoder with CLIP's tokens; of a denoiser of
+    colour images of 64x64 alone.
     """
     with torch.device("meta"):
         heads = {name: Classifier(encoder(name, 3, (224, 224)), 1000) for name in MODELS}
         decoders = {name: decoder(name, heads["resnet18"].encoder) for name in DECODERS}
         both = {name: autoencoder(name, 3, (224, 224)) for name in AUTOENCODERS}
         readers = {name: text_encoder(name, 49_408, 77, 49_407) for name in TEXTS}
+        denoising = {name: denoiser(name, 3, (64, 64)) for name in DENOISERS}
     rows = [_row(name, model.encoder, model, "model") for name, model in heads.items()]
     rows += [_row(name, model, model, "decoder") for name, model in decoders.items()]
     rows += [_row(name, model, model, "autoencoder") for name, model in both.items()]
-    return rows + [_row(name, model, model, "text encoder") for name, model in readers.items()]
+    rows += [_row(name, model, model, "text encoder") for name, model in readers.items()]
+    return rows + [_row(name, model, model, "denoiser") for name, model in denoising.items()]
 
 
 def _row(
-    name: str, described: Encoder | Decoder | Autoencoder | VAE | TextEncoder, counted: nn.Module, kind: str
+    name: str, described: Encoder | Decoder | Autoencoder | VAE | TextEncoder | Denoiser, counted: nn.Module, kind: str
 ) -> Row:
     summary = (inspect.getdoc(type(described)) or "").partition("\n")[0]
     return Row(name, sum(p.numel() for p in counted.parameters()), summary, described.figure, kind)
