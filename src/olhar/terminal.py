@@ -125,6 +125,7 @@ MODEL_NOTES = {
     "decoder": "Parameters on the levels of resnet18, without it: an output for every pixel needs one of each.",
     "autoencoder": "Parameters of both halves, on colour images.",
     "text encoder": "Parameters with CLIP's 49,408 tokens; of one's own captions there are fewer.",
+    "denoiser": "Parameters on colour images, without what they are told of classes and captions.",
 }
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from olhar.errors import UserError
-from olhar.models import AUTOENCODERS, DECODERS, MODELS, TEXTS, describe, encoder
+from olhar.models import AUTOENCODERS, DECODERS, DENOISERS, MODELS, TEXTS, describe, encoder
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_arguments_override_the_table():
 
 def test_the_list_names_every_model_with_its_size():
     rows = {row.name: row for row in describe()}
-    assert list(rows) == [*MODELS, *DECODERS, *AUTOENCODERS, *TEXTS]
-    assert {row.kind for row in rows.values()} == {"model", "decoder", "autoencoder", "text encoder"}
+    assert list(rows) == [*MODELS, *DECODERS, *AUTOENCODERS, *TEXTS, *DENOISERS]
+    assert {row.kind for row in rows.values()} == {"model", "decoder", "autoencoder", "text encoder", "denoiser"}
     assert rows["resnet18"].parameters == 11_689_512
     assert rows["linear"].parameters == 3 * 224 * 224 * 1000 + 1000
     assert all(row.summary.endswith(".") for row in rows.values())
