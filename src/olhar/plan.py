@@ -4,7 +4,7 @@ Sizes are of the images as they are on disk; costs are measured, not guessed.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,8 +176,12 @@ def recipe_for(facts: Facts, model: str, optimizer: str) -> Recipe:
         usual = FRESH_VIT
     if facts.pretrained:
         usual = PRETRAINED
-    fitting = [r for r in (usual, NORMED, PLAIN, QUICK) if optimizer in ("auto", r.optimizer)]
-    return fitting[0]
+    return fitting((usual, NORMED, PLAIN, QUICK), optimizer)
+
+
+def fitting(recipes: Sequence[Recipe], optimizer: str) -> Recipe:
+    """The first with the optimizer that was asked for, or simply the first where it is "auto"."""
+    return next(recipe for recipe in recipes if optimizer in ("auto", recipe.optimizer))
 
 
 def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:

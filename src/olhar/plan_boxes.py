@@ -8,7 +8,7 @@ import math
 from olhar.anchoring import ON_CPU, ON_GPU, canvas_scale, check_given
 from olhar.config import Config
 from olhar.data.transforms import SMALL
-from olhar.plan import Facts, Plan, Recipe, settle_recipe
+from olhar.plan import Facts, Plan, Recipe, fitting, settle_recipe
 from olhar.plan_pixels import SGD, TUNE
 
 # in 16 passes over 205 images of blood cells AP50 0.86 on the test, where AdamW at its best rate of three came to 0.74
@@ -33,10 +33,8 @@ def resolve_boxes(config: Config, facts: Facts) -> Plan:
         plan.settle("model.name", "resnet9-slim", "few, wide layers: learns most in minutes")
     plan.settle("data.augment", "paired-small" if small else "paired", "image and boxes change together")
     plan.settle("data.flip", not facts.upright, "mirror images mean the same")
-    named = plan.config.optim.name
     recipes = (TUNE, DETECT, SGD) if facts.pretrained else (DETECT, ADAM, SGD)
-    recipe = next(recipe for recipe in recipes if named in ("auto", recipe.optimizer))
-    settle_recipe(plan, facts, recipe, 64 if small else 16, asked)
+    settle_recipe(plan, facts, fitting(recipes, plan.config.optim.name), 64 if small else 16, asked)
     if plan.config.train.budget is None:
         seen = 100_000 if small else 20_000
         passes = min(max(math.ceil(seen / facts.n_train), 10), 120)

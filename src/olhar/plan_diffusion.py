@@ -8,7 +8,7 @@ import math
 from olhar.config import Config
 from olhar.data.transforms import SMALL, TINY
 from olhar.errors import UserError
-from olhar.plan import Facts, Plan, Recipe, settle_recipe
+from olhar.plan import NORMED, QUICK, Facts, Plan, Recipe, fitting, settle_recipe
 
 ON_CPU, ON_GPU = 64, 128  # px: what two cores learn to draw in minutes, and a GPU
 FEWEST = 20  # training images; of fewer, whatever is drawn is one of them
@@ -36,7 +36,13 @@ def resolve_diffusion(config: Config, facts: Facts) -> Plan:
     settle_network(plan, facts, side)
     plan.settle("data.augment", "none", "what was changed would be drawn changed")
     plan.settle("data.flip", False, "what was mirrored would be drawn mirrored")
-    settle_recipe(plan, facts, ADAM, 128 if side <= TINY or facts.accelerator else 64, side)
+    settle_recipe(
+        plan,
+        facts,
+        fitting((ADAM, QUICK, NORMED), plan.config.optim.name),
+        128 if side <= TINY or facts.accelerator else 64,
+        side,
+    )
     if plan.config.train.budget is None:
         seen = 400_000 if side <= SMALL else 100_000
         passes = min(max(math.ceil(seen / facts.n_train), 10), 400)

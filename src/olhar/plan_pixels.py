@@ -8,7 +8,7 @@ import math
 from olhar.config import Config
 from olhar.data.corrupt import DETAIL, parse_noise
 from olhar.data.transforms import SMALL
-from olhar.plan import Facts, Plan, Recipe, settle_recipe
+from olhar.plan import Facts, Plan, Recipe, fitting, settle_recipe
 
 ON_CPU, ON_GPU = 192, 384  # px, shorter side: what trains in minutes on two cores, or on a GPU
 LONGEST = 1024  # px of an image that clean parts are cut from: beyond it there is more noise than detail
@@ -39,9 +39,7 @@ def resolve_pixels(config: Config, facts: Facts) -> Plan:
         plan.settle("objective.class_weights", "effective", "rare classes fill few pixels, but count as others do")
     usual = (SEGMENT, ADAM, SGD) if facts.task == "segment" else (RESTORE, SEGMENT, SGD)
     recipes = (TUNE, *usual) if facts.pretrained else usual
-    asked = plan.config.optim.name
-    recipe = next(recipe for recipe in recipes if asked in ("auto", recipe.optimizer))
-    settle_recipe(plan, facts, recipe, batch_of(facts.task, side), side)
+    settle_recipe(plan, facts, fitting(recipes, plan.config.optim.name), batch_of(facts.task, side), side)
     if plan.config.train.budget is None:
         seen = 100_000 if side <= SMALL else 20_000
         passes = min(max(math.ceil(seen / facts.n_train), 10), 120)

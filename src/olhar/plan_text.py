@@ -6,9 +6,9 @@ Sizes are of the images as they are on disk.
 import math
 
 from olhar.config import Config
-from olhar.data.transforms import SMALL
+from olhar.data import caption_view
 from olhar.errors import UserError
-from olhar.plan import Facts, Plan, Recipe, settle_recipe
+from olhar.plan import NORMED, QUICK, Facts, Plan, Recipe, fitting, settle_recipe
 
 ON_CPU, ON_GPU, PUBLISHED = 64, 224, 224  # px: what two cores train on in minutes, a GPU, and published weights
 FEW = 20_000  # training images below which large towers learn captions by heart
@@ -29,9 +29,9 @@ def resolve_text(config: Config, facts: Facts) -> Plan:
     size = min(usual, shorter) if not facts.pretrained else usual
     why = f"the images are {facts.width} x {facts.height}" if size == shorter else "what trains in minutes here"
     plan.settle("data.image_size", size, "what its weights were trained at" if facts.pretrained else why)
-    plan.settle("data.augment", *augment(plan.config.data.image_size or size))
+    plan.settle("data.augment", *caption_view.choose(plan.config.data.image_size or size))
     plan.settle("data.flip", False, "mirrored, left and right in a caption would be wrong")
-    recipe = TUNE if facts.pretrained else ADAM
+    recipe = fitting((TUNE if facts.pretrained else ADAM, QUICK, NORMED), plan.config.optim.name)
     # every other pair of a batch is a wrong answer to be told from the right one: many of them teach more
     settle_recipe(plan, facts, recipe, 1024 if facts.accelerator else 256, size, steps=8)
     if plan.config.train.budget is None:
@@ -49,10 +49,3 @@ def settle_towers(plan: Plan, facts: Facts) -> None:
     plan.settle("model.name", *image)
     plan.settle("model.text", text, "reads captions; trained with the image tower from the start")
     plan.settle("model.width", width, "numbers that say an image or a caption")
-
-
-def augment(side: int) -> tuple[str, str]:
-    """How training images are varied."""
-    if side <= SMALL:
-        return "small", "moved, and in parts hidden"
-    return "natural", "parts of photographs, as cameras and people cut them"
