@@ -2,8 +2,11 @@
 
 import pytest
 
-from olhar.config import Config
-from olhar.plan import Candidate, Facts, candidates, ema_decay, pick, resolve
+from olhar.config import Config, all_settings
+from olhar.errors import UserError
+from olhar.options import documentation
+from olhar.plan import USED_BY, Candidate, Facts, candidates, ema_decay, pick, refuse_unused, resolve
+from olhar.tasks import TASKS
 
 CIFAR = {"n_train": 45_000, "task": "classify", "num_classes": 10, "height": 32, "width": 32, "accelerator": False}
 PHOTOS = CIFAR | {"n_train": 900, "height": 480, "width": 640}
@@ -92,3 +95,30 @@ def test_the_average_remembers_a_fiftieth_of_the_run():
     assert ema_decay(5000)[0] == pytest.approx(0.99)
     assert ema_decay(10)[0] == 0.5
     assert ema_decay(10**9)[0] == 0.9999
+
+
+def test_a_setting_that_the_task_does_not_use_is_refused():
+    changed: dict[str, object] = {
+        "model.decoder": "unet",
+        "model.detector_args": {"width": 32},
+        "objective.box_loss": "giou",
+        "objective.variance": "learned",
+        "data.noise": "5-50",
+    }
+    for setting, value in changed.items():
+        config = Config().with_changes({setting: value})
+        for task in TASKS:
+            if task in USED_BY[setting]:
+                refuse_unused(config, task)
+            else:
+                option = setting.replace("_", "-")
+                with pytest.raises(UserError, match=f"--{option} is for .* and this is to {task}: leave it out"):
+                    refuse_unused(config, task)
+    for task in TASKS:
+        refuse_unused(Config().with_changes({"optim.lr": 0.1, "data.flip": False}), task)
+
+
+def test_every_setting_that_is_said_to_be_for_a_task_is_refused_elsewhere():
+    said = {name for name, words in documentation().items() if words.startswith(("To ", "For "))}
+    assert said <= set(USED_BY) <= set(all_settings())
+    assert {task for tasks in USED_BY.values() for task in tasks} <= set(TASKS)

@@ -213,6 +213,7 @@ def choose(
     budget: float | None,
 ) -> plan.Plan:
     """The plan; with a budget, the model that this machine trains well in the time, by a short measurement."""
+    plan.refuse_unused(config, collection.task)
     plan.check_mix(config.data.mix, collection.task)
     height, width = examined.sizes.median
     facts = plan.Facts(

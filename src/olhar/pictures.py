@@ -109,12 +109,15 @@ def boxes_on(path: Path, prediction: BoxPrediction) -> Image.Image:
     pen = ImageDraw.Draw(picture)
     colours = dict(zip(prediction.class_names, palette(prediction.class_names), strict=True))
     every = zip((prediction.boxes * scale).tolist(), prediction.labels, prediction.scores, strict=True)
-    for (x0, y0, x1, y1), name, score in reversed(list(every)):  # the surest last, over the others
+    surest_last = list(every)[::-1]  # over the others
+    for (x0, y0, x1, y1), name, _ in surest_last:
         pen.rectangle((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)), outline=colours[name], width=2)
+    for (x0, y0, _, _), name, score in surest_last:  # after all boxes, whose lines would cross the words
         words = f"{name} {percent(score)}"
-        left, top, right, bottom = pen.textbbox((x0 + 3, max(0, y0 - TAG - 4)), words, font(TAG))
+        place = max(3, min(x0 + 3, size[1] - font(TAG).getlength(words) - 3)), max(0, y0 - TAG - 4)
+        left, top, right, bottom = pen.textbbox(place, words, font(TAG))
         pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=colours[name])
-        pen.text((x0 + 3, max(0, y0 - TAG - 4)), words, readable_on(colours[name]), font(TAG))
+        pen.text(place, words, readable_on(colours[name]), font(TAG))
     return picture
 
 

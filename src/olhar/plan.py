@@ -194,6 +194,46 @@ def settle_optimizer(plan: Plan, facts: Facts, side: int) -> None:
         plan.settle("objective.label_smoothing", 0.1, "keeps the model from being too sure")
 
 
+# The settings that only some tasks use, and which; all others are for every task.
+USED_BY: dict[str, tuple[str, ...]] = {
+    "data.scale": ("segment", "detect", "reconstruct"),
+    "data.tokenizer": ("align", "diffuse"),
+    "data.text_column": ("align", "diffuse"),
+    "data.corruption": ("reconstruct",),
+    "data.noise": ("reconstruct",),
+    "model.text": ("align", "diffuse"),
+    "model.text_args": ("align", "diffuse"),
+    "model.width": ("align",),
+    "model.freeze": ("align",),
+    "model.decoder": ("segment", "reconstruct"),
+    "model.decoder_args": ("segment", "reconstruct"),
+    "model.detector_args": ("detect",),
+    "objective.label_smoothing": ("classify",),
+    "objective.class_weights": ("classify", "segment"),
+    "objective.dice": ("segment",),
+    "objective.likelihood": ("reconstruct",),
+    "objective.kl": ("reconstruct",),
+    "objective.ssim": ("reconstruct",),
+    "objective.balance": ("detect",),
+    "objective.box_loss": ("detect",),
+    "objective.predict": ("diffuse",),
+    "objective.noise_schedule": ("diffuse",),
+    "objective.weighting": ("diffuse",),
+    "objective.drop": ("diffuse",),
+    "objective.variance": ("regress",),
+}
+
+
+def refuse_unused(config: Config, task: str) -> None:
+    """Raise UserError where a setting was changed that the task does not use: it would change nothing."""
+    given, usual = config.to_dict(), Config().to_dict()
+    for setting, tasks in USED_BY.items():
+        section, _, name = setting.partition(".")
+        if task not in tasks and given[section][name] != usual[section][name]:
+            option, wanted = f"--{setting.replace('_', '-')}", " or ".join(f"to {one}" for one in tasks)
+            raise UserError(f"{option} is for learning {wanted}, and this is to {task}: leave it out.")
+
+
 def check_mix(mix: str, task: str) -> None:
     """Raise UserError where a task has not what is mixed: labels of whole images, or boxes."""
     if mix == "mosaic" and task != "detect":

@@ -237,6 +237,35 @@ def test_names_that_differ_by_case_are_one_class(tmp_path: Path) -> None:
     )
 
 
+def test_numbered_classes_of_one_name_are_one_class(tmp_path: Path) -> None:
+    """In the order of their numbers; the commonest spelling counts."""
+    for name, lines in (("a", f"0 {shares(DOG)}\n1 {shares(CAT)}"), ("b", f"2 {shares(CAT)}\n2 {shares(DOG)}")):
+        picture(tmp_path / f"images/{name}.jpg")
+        write(tmp_path / f"labels/{name}.txt", lines)
+    write(tmp_path / "data.yaml", "names: [dog, Cat, cat, bird]")
+    found = read(tmp_path)
+    assert found.class_names == ("dog", "cat", "bird")
+    assert "detection, 3 classes" in found.explanation
+    assert [record.box_labels for record in found.records] == [(0, 1), (1, 1)]
+    assert the("class-case", check(tmp_path)).message == (
+        "Names of classes that differ only by case are one class, the commonest spelling: 'cat' (2) and 'Cat' (1): "
+        "labels/a.txt."
+    )
+
+
+def test_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    annotations = [{"id": k, "image_id": 1, "category_id": k, "bbox": [10 * k, 5, 20, 20]} for k in (1, 2, 3)]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}, {"id": 3, "name": "cat"}]
+    image = {"id": 1, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT}
+    tree = {"images": [image], "annotations": annotations, "categories": categories}
+    write(tmp_path / "boxes.json", json.dumps(tree))
+    found = read(tmp_path)
+    assert (found.class_names, found.records[0].box_labels) == (("cat", "dog"), (0, 1, 0))
+    message = the("class-case", check(tmp_path)).message
+    assert message == "Names of classes that occur twice are one class: 'cat' (1) and 'cat' (1): boxes.json."
+
+
 def test_no_object_at_all_is_refused(tmp_path: Path) -> None:
     voc(tmp_path, {"a": [], "b": []})
     assert the("no-boxes", check(tmp_path)).level == "refused"
@@ -378,6 +407,15 @@ def test_coco_crowds_and_missing_boxes(tmp_path: Path) -> None:
     coco(tmp_path, [(30, 5, 40)])
     with pytest.raises(UserError, match=r"instances_train.json has an annotation \(id 0\) without a 'bbox'"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", '{"im', '{"images": [{"id": 1, "fi'])
+@pytest.mark.parametrize("task", [None, "detect"])
+def test_coco_that_ends_within_its_first_words(tmp_path: Path, text: str, task: str | None) -> None:
+    picture(tmp_path / "images/a.jpg")
+    write(tmp_path / "annotations.json", text)
+    with pytest.raises(UserError, match=r"annotations\.json is (empty|not proper JSON)"):
+        read(tmp_path, task=task)
 
 
 def test_coco_of_missing_images_and_cut_off(tmp_path: Path) -> None:

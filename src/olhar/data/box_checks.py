@@ -70,12 +70,12 @@ def unknown_classes(numbers: Sequence[int], classes: int, files: Sequence[str]) 
     return finding("refused", "class-range", what, cure, dict.fromkeys(files))
 
 
-def case_of_names(alike: Mapping[tuple[str, ...], list[int]], files: Iterable[str]) -> Finding:
-    """Names of classes that differ by case only."""
-    groups = [
-        join([f"'{name}' ({n:,})" for name, n in zip(names, counts, strict=True)]) for names, counts in alike.items()
-    ]
-    what = f"Names of classes that differ only by case are one class, the commonest spelling: {'; '.join(groups)}"
+def alike_names(alike: Sequence[Sequence[tuple[str, int]]], files: Iterable[str]) -> Finding:
+    """Names of classes that are equal or differ by case only, each with its number of objects."""
+    groups = [join([f"'{name}' ({n:,})" for name, n in group]) for group in alike]
+    equal = all(len({name for name, _ in group}) == 1 for group in alike)
+    rule = "occur twice are one class" if equal else "differ only by case are one class, the commonest spelling"
+    what = f"Names of classes that {rule}: {'; '.join(groups)}"
     return finding("repaired", "class-case", what, "Write them alike if they are one, or tell them apart.", files)
 
 

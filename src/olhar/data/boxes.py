@@ -162,27 +162,35 @@ def counted_from_one(boxes: Float[np.ndarray, "n 4"]) -> bool:
 def labels_of(
     written: Sequence[str | int], class_names: Sequence[str] | None, images: Sequence[Annotated]
 ) -> tuple[Int[np.ndarray, " n"], tuple[str, ...], list[Finding]]:
-    """The class index of each object, -1 for a number that is no class; names that differ by case only are one."""
-    if class_names is not None:
+    """The class index of each object, -1 for a number that is no class; names that differ by case only are one class,
+    as are equal names of two numbers."""
+    if class_names is None:
+        named = [str(label).strip() for label in written]
+        listed = sorted(set(named))
+        place = {name: k for k, name in enumerate(listed)}
+        numbers = np.array([place[name] for name in named], int)
+    else:
+        listed = [name.strip() for name in class_names]
         numbers = np.array([int(label) for label in written], int)
-        wrong = (numbers < 0) | (numbers >= len(class_names))
-        files = [images[i].file for i in np.flatnonzero(wrong).tolist()]
-        said = [box_checks.unknown_classes(numbers[wrong].tolist(), len(class_names), files)] if files else []
-        return np.where(wrong, -1, numbers), tuple(class_names), said
-    counts = Counter(str(label).strip() for label in written)
-    spellings: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        spellings[name.casefold()].append(name)
-    several = [tuple(group) for group in spellings.values() if len(group) > 1]
-    alike = {group: [counts[name] for name in group] for group in several}
-    names = tuple(sorted(group[0] for group in spellings.values()))
-    index = {name: names.index(group[0]) for group in spellings.values() for name in group}
-    said = []
-    if alike:
-        rare = {name for group in alike for name in group[1:]}
-        odd = [one.file for one, label in zip(images, written, strict=True) if str(label).strip() in rare]
-        said.append(box_checks.case_of_names(alike, dict.fromkeys(odd)))
-    return np.array([index[str(label).strip()] for label in written], int), names, said
+    wrong = (numbers < 0) | (numbers >= len(listed))
+    files = [images[i].file for i in np.flatnonzero(wrong).tolist()]
+    said = [box_checks.unknown_classes(numbers[wrong].tolist(), len(listed), files)] if files else []
+    counts = np.bincount(numbers[~wrong], minlength=len(listed)).tolist()
+    groups: dict[str, list[int]] = defaultdict(list)  # those that are one class, the commonest first
+    for k in sorted(range(len(listed)), key=lambda k: (-counts[k], listed[k], k)):
+        groups[listed[k].casefold()].append(k)
+    # a list of names has an order of its own, which stays
+    order = sorted(groups.values(), key=min if class_names is not None else lambda group: listed[group[0]])
+    several = [group for group in groups.values() if len(group) > 1]
+    if several:
+        rare = np.isin(numbers, [k for group in several for k in group[1:]])
+        odd = [images[i].file for i in np.flatnonzero(rare).tolist()]
+        alike = [[(listed[k], counts[k]) for k in group] for group in several]
+        said.append(box_checks.alike_names(alike, dict.fromkeys(odd)))
+    index = np.full(len(listed) + 1, -1)
+    for new, group in enumerate(order):
+        index[group] = new
+    return index[np.where(wrong, len(listed), numbers)], tuple(listed[group[0]] for group in order), said
 
 
 def mend(

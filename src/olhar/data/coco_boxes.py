@@ -93,7 +93,7 @@ def read(listing: Listing, names: Sequence[str], config: DataConfig) -> Collecti
         for one in found:
             one.split = None
     understood = understand(listing, found, "corner", class_names=list(categories.values()))
-    total = sum(len(record.boxes or ()) for record in understood.records)
+    total, classes = sum(len(record.boxes or ()) for record in understood.records), len(understood.class_names)
     present = [split for split in SPLITS if split in {record.split for record in understood.records}]
     by = "the names of the files" if any(file.split for file in files) else "their folders"
     splits = f"; splits by {by}" if len(present) > 1 else ""
@@ -103,7 +103,7 @@ def read(listing: Listing, names: Sequence[str], config: DataConfig) -> Collecti
         task="detect",
         records=understood.records,
         explanation=f"{count(len(found), 'image')} ({kinds([one.image for one in found])}) with "
-        f"{count(total, 'box', 'boxes')} in {said}: detection, {count(len(categories), 'class', 'classes')}{splits}",
+        f"{count(total, 'box', 'boxes')} in {said}: detection, {count(classes, 'class', 'classes')}{splits}",
         class_names=understood.class_names,
         notes=tuple(notes),
         split_origin=dict.fromkeys(present, by if len(present) > 1 else said),

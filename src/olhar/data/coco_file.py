@@ -59,12 +59,31 @@ def split_of_file(name: str) -> Split | None:
     return next((split for word in (*words, *reversed(folder.split("/"))) if (split := split_of(word))), None)
 
 
-def load(path: Path, name: str) -> CocoFile:
-    """A whole file. Raises UserError where it is no JSON, or lacks what every COCO file has."""
+def must_be_readable(listing: Listing) -> None:
+    """Raise UserError where a JSON file is empty or cut short within the words that tell what it is.
+
+    To be asked where nothing else was found in a folder.
+    """
+    for name in listing.texts:
+        path = listing.root / name
+        if extension(name) == ".json" and path.stat().st_size <= PEEKED:
+            parse(path)
+
+
+def parse(path: Path) -> Any:
+    """What a JSON file holds. Raises UserError where it is empty or no JSON."""
+    text = path.read_bytes()
+    if not text.strip():
+        raise UserError(f"{path} is empty, where COCO's annotations belong: write it again, or delete it.")
     try:
-        tree = json.loads(path.read_bytes())
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not proper JSON ({str(error)[:80]}): write it again.") from error
+
+
+def load(path: Path, name: str) -> CocoFile:
+    """A whole file. Raises UserError where it is no JSON, or lacks what every COCO file has."""
+    tree = parse(path)
     for key in ("images", "categories"):
         if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
             raise UserError(f"{path} has no list of '{key}', which COCO's files have: write it again.")

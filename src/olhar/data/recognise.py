@@ -15,6 +15,7 @@ from olhar.data import (
     caption_table,
     coco_boxes,
     coco_captions,
+    coco_file,
     folders,
     mask_folders,
     pairs,
@@ -164,6 +165,8 @@ def read_folder(path: Path, config: DataConfig) -> Collection:
     if not candidates:
         if config.task not in ("segment", "reconstruct", "detect", *CAPTIONED):
             table.must_be_readable(listing)
+        if config.task in (None, "segment", "detect"):
+            coco_file.must_be_readable(listing)
         raise UserError(no_labels(listing, config.task))
     if len(candidates) > 1:
         ways = "".join(f"\n  {c.what}: {c.sample}\n    to choose it: {c.choose}" for c in candidates)

@@ -73,7 +73,7 @@ def read(listing: Listing, paired: Paired, config: DataConfig) -> Collection:
         records=understood.records,
         explanation=f"{count(len(found), 'image')} ({kinds([one.image for one in found])}) with "
         f"{count(total, 'box', 'boxes')} in YOLO's text files in {folder}: detection, "
-        f"{count(len(names), 'class', 'classes')} {named}{placed.clause}",
+        f"{count(len(understood.class_names), 'class', 'classes')} {named}{placed.clause}",
         class_names=understood.class_names,
         notes=placed.notes,
         split_origin=placed.origin,
