@@ -102,9 +102,11 @@ def fits(model: str, setting: str) -> bool:
     """Variants of tasks about every place are shown on one network: the parts they differ in see no encoder."""
     if model in LARGER:
         return False
+    if setting == "align":  # asks an encoder for what classification asks it for
+        return model in ("linear", "cnn-tiny", "resnet9-slim")
     if setting.startswith(EVERYWHERE):
         return model not in (*FLAT, *DEEP) and (setting in EVERYWHERE or model == "cnn-tiny")
-    return model not in DEEP or (setting in TASKS and setting != "align")
+    return model not in DEEP or setting in TASKS
 
 
 PAIRS = [(m, s) for m in MODELS for s in SETTINGS if fits(m, s) and s != "reconstruct, compressing"]
