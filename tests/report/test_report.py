@@ -17,6 +17,7 @@ from torch import nn
 from olhar.errors import UserError
 from olhar.inspection.network import network
 from olhar.report import write_report
+from olhar.report.panels.network import describe
 
 VOID = {"meta", "link", "img"}
 ALWAYS = {"headline", "messages", "data", "curves", "examples", "network", "reproduce"}
@@ -109,16 +110,15 @@ def test_the_drawings_are_well_formed_and_have_no_broken_number(report: Any):
 
 def test_the_words_below_a_network_stand_apart(made: Make, images: Any):
     model = nn.Sequential()
-    for i in range(12):
-        model.add_module(f"neck_smooth{i}", nn.Conv2d(128 if i else 3, 128, 3, padding=1))
-    text = write_report(made(), images=images, network=network(model, (3, 120, 160))).read_text()
+    for i, letter in enumerate("abcdefghijklmnopqr"):  # a stage for two of them
+        model.add_module(f"smooth_layer_{letter}", nn.Conv2d(128 if i else 3, 128, 3, stride=2, padding=1))
+    text = write_report(made(), images=images, network=network(model, (3, 8000, 12000))).read_text()
     drawing = next(d for d in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL) if "box-front" in d)
     words = [element for element in ElementTree.fromstring(drawing).iter() if element.tag.endswith("text")]
     assert len({w.text for w in words if w.get("class") == "strong"}) == 8, "siblings are told apart"
-    for kind, letter in (("strong", 7.4), (None, 6.6)):  # units that a letter takes, on the mean
-        places = sorted((float(w.get("x", 0)), len(w.text or "")) for w in words if w.get("class") == kind)
-        assert len(places) == 8
-        assert all(b - a > letter * (m + n) / 2 for (a, m), (b, n) in pairwise(places))
+    places = sorted((float(w.get("x", 0)), len(w.text or "")) for w in words if w.get("class") == "strong")
+    assert all(b - a > 7.4 * (m + n) / 2 for (a, m), (b, n) in pairwise(places)), "7.4 units a letter"
+    assert len(describe((128, 120, 160))) * 6.6 < places[1][0] - places[0][0]
 
 
 def test_an_interval_is_drawn_where_its_line_has_ends(made: Make, images: Any):
