@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import olhar
-from olhar import cli, search
+from olhar import cli, search, terminal
 from olhar.errors import UserError
 from olhar.run import Run
 
@@ -116,6 +116,12 @@ def test_classes_are_told_by_their_names(run: Run, tmp_path: Path):
         run.evaluate(tmp_path, prompts=["a photo"])
     answers = run.predict(tmp_path / "red", classes=["red", "green"], prompts=["a {} square"])
     assert sum(answer.row()["caption"] == "red" for answer in answers) > 5
+
+
+def test_a_finished_training_says_how_to_search(run: Run, capsys):
+    terminal.show_result(run, as_json=False)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Ask it"))
+    assert line.split()[2:5] == ["olhar", "search", str(run.path)]
 
 
 def test_the_command_line_answers_with_a_table_a_page_and_json(run: Run, data: Path, tmp_path: Path, capsys):

@@ -97,6 +97,10 @@ def show_metrics(values: dict[str, float], title: str = "") -> None:
     show_table(["metric", "value"], [(name.replace("_", " "), value) for name, value in values.items()], title)
 
 
+# What a run of these tasks is asked first; the others are asked about a photo.
+ASKED = {"align": ("search", "'what you look for'"), "diffuse": ("generate", "")}
+
+
 def show_result(run: Any, as_json: bool) -> int:
     """What a finished `Run` came to, and what to do with it; of several processes one speaks."""
     if os.environ.get("RANK", "0") != "0":
@@ -115,7 +119,8 @@ def show_result(run: Any, as_json: bool) -> int:
     )
     say(f"\nThe weights are those of epoch {run.result['best_epoch']:.0f}, the best on validation.")
     say(f"See what it learnt   {report}")
-    say(f"Ask it               olhar predict {shlex.quote(str(run.path))} PHOTO")
+    verb, what = ASKED.get(run.task.name, ("predict", "PHOTO"))
+    say(f"Ask it               olhar {verb} {shlex.quote(str(run.path))} {what}".rstrip())
     return 0
 
 

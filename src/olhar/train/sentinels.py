@@ -56,7 +56,8 @@ class Sentinels:
                 "overfitting",
                 f"Training is far ahead of validation (loss {train_loss:.3f} against {validation_loss:.3f}, which was "
                 f"{best:.3f} at its best): the model is learning the training images by heart. The best weights are "
-                "kept. Try more images, --data.augment natural, --optim.weight-decay, a smaller model or fewer epochs.",
+                "kept. Try more images, a stronger --data.augment or --optim.weight-decay, a smaller model or fewer "
+                "epochs.",
             )
 
     def _speak(self, name: str, sentence: str) -> None:

@@ -1,6 +1,7 @@
 """The instruments by name, in the order in which they are listed. A new one is one file here and one line below."""
 
 from olhar.inspection.instrument import Instrument
+from olhar.inspection.instruments.attention import ATTENTION
 from olhar.inspection.instruments.detection import ANCHORS, ASSIGNMENT, OBJECTNESS, SUPPRESSION
 from olhar.inspection.instruments.feature_maps import FEATURE_MAPS
 from olhar.inspection.instruments.gradients import GRADIENTS
@@ -13,10 +14,6 @@ from olhar.inspection.instruments.why import WHY
 
 INSTRUMENTS: dict[str, Instrument] = {
     "network": NETWORK,
-    "anchors": ANCHORS,
-    "assignment": ASSIGNMENT,
-    "objectness": OBJECTNESS,
-    "suppression": SUPPRESSION,
     "receptive-field": RECEPTIVE_FIELD,
     "feature-maps": FEATURE_MAPS,
     "patches": PATCHES,
@@ -24,4 +21,9 @@ INSTRUMENTS: dict[str, Instrument] = {
     "representation": REPRESENTATION,
     "gradients": GRADIENTS,
     "landscape": LANDSCAPE,
+    "attention": ATTENTION,
+    "anchors": ANCHORS,
+    "assignment": ASSIGNMENT,
+    "objectness": OBJECTNESS,
+    "suppression": SUPPRESSION,
 }
