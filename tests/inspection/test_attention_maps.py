@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from olhar.data.sample import Batch
 from olhar.errors import UserError
 from olhar.inspection.attention import attention_weights_of, entropy, looked_at, mean_distance, rollout
 from olhar.inspection.instrument import Subject
-from olhar.inspection.instruments.attention import chosen, transformer
+from olhar.inspection.instruments.attention import ATTENTION, chosen, transformer
 from olhar.models.classifier import Classifier
 from olhar.models.vit import ViT
 from olhar.tasks.classify import Classify
@@ -81,6 +82,22 @@ def test_a_block_is_chosen_by_its_name(asked: str | None, given: str):
     assert found is not None
     names = [f"blocks.{i}.attention" for i in range(3)]
     assert chosen(subject, found[1], found[0], names) == given
+
+
+def test_the_instrument_gives_values_and_a_figure():
+    batch: Batch = {"id": ["x", "y"], "image": torch.randint(0, 256, (2, 3, 8, 12), dtype=torch.uint8)}
+    subject = Subject(classifier(), (3, 8, 12), lambda: iter([batch]))
+    assert ATTENTION.fits(subject) is None
+    values = ATTENTION.look(subject)
+    assert values.layer == "blocks.2.attention"
+    assert values.heads.shape == (2, 2, 2, 3)
+    assert values.rolled.shape == (2, 2, 3)
+    columns, rows = values.table()
+    assert len(rows) == 3 * 2
+    assert {len(row) for row in rows} == {len(columns)}
+    assert len(ATTENTION.figure(values).axes) == 2 * (2 + 2)
+    assert ATTENTION.figure(values, dark=True).get_facecolor() != ATTENTION.figure(values).get_facecolor()
+    assert ATTENTION.reading.count("\n") == 1
 
 
 def test_a_part_without_attention_is_refused():

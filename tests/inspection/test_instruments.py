@@ -28,10 +28,11 @@ def run(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> olhar.Run:
     return olhar.train(colours, run=folder, quiet=True, **small, **quick)
 
 
-OF_DETECTORS = {"anchors", "assignment", "objectness", "suppression"}  # tests/inspection/test_detector_inside.py
+# tests/inspection/test_detector_inside.py and test_attention_maps.py
+OF_OTHERS = {"anchors", "assignment", "objectness", "suppression", "attention"}
 
 
-@pytest.mark.parametrize("name", [name for name in INSTRUMENTS if name not in OF_DETECTORS])
+@pytest.mark.parametrize("name", [name for name in INSTRUMENTS if name not in OF_OTHERS])
 def test_every_instrument_gives_values_and_a_figure(run: olhar.Run, name: str, tmp_path: Path):
     look = run.inspect(name)
     files = look.save(tmp_path)
@@ -46,7 +47,7 @@ def test_every_instrument_gives_values_and_a_figure(run: olhar.Run, name: str, t
 
 
 def test_instruments_are_listed_with_the_reasons_why_not(run: olhar.Run, trained: Path, capsys):
-    assert {name for name, why in run.instruments().items() if why} == OF_DETECTORS
+    assert {name for name, why in run.instruments().items() if why} == OF_OTHERS
     assert cli.main(["inspect", str(trained), "--json"]) == 0
     found = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert found["network"]["fits"]
