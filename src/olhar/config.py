@@ -127,7 +127,7 @@ class OptimConfig:
     """How a gradient becomes a step, and how large."""
 
     name: Literal["auto", "sgd", "adamw", "muon"] = "auto"
-    """How a gradient becomes a step: SGD with Nesterov momentum, or AdamW. auto: from the model."""
+    """How a gradient becomes a step: SGD with Nesterov momentum, AdamW or Muon. auto: from task and model."""
     lr: float | None = None
     """Peak learning rate."""
     weight_decay: float | None = None

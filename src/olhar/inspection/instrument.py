@@ -1,7 +1,7 @@
 """What an instrument is: a look at a trained task and some images that gives values, and one figure of them.
 
 A new instrument is a file with a function (model or task, tensors) -> values, a subclass of `Values`, a drawing, and an
-`Instrument` that joins them; and a line in instruments.py.
+`Instrument` that joins them, in instruments/; and a line in its table.
 
 Shapes: N batch, C channels, H W space.
 """
