@@ -245,11 +245,13 @@ def point(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, number = part.partition("=")
         try:
-            (step,) = parse(number).steps
-            (found[name.strip()],) = map(float, step.arguments)
-        except (UserError, ValueError):
-            message = f"'{part}' is not a name and its number, such as x=3"
-            raise argparse.ArgumentTypeError(message) from None
+            last = parse(number).steps[-1]  # of numbers alone it is what they come to
+            value = last.arguments[0] if last.operation == "=" and name.strip() else number
+        except UserError:
+            value = number
+        if isinstance(value, str):
+            raise argparse.ArgumentTypeError(f"'{part}' is not a name and its number, such as x=3")
+        found[name.strip()] = value
     return found
 
 

@@ -218,6 +218,8 @@ FUNCTIONS = {
     "softmax and cross-entropy": lambda x, w: -torch.log_softmax(w @ x, 0)[1],
     "used twice": lambda x, w: (torch.relu(w @ x).sum() * x).sum(),
     "one number": lambda x, w: x[0] * w[0, 0],
+    "several results": lambda x, w: nn.functional.layer_norm(w @ x, (4,)).max(0)[0] + torch.cat(x.split(1)).sum(),
+    "attention": lambda x, w: nn.functional.scaled_dot_product_attention(w[None], w[None], w[None] * x).square().sum(),
 }
 
 
@@ -248,5 +250,21 @@ def test_a_model_brings_its_parameters_and_is_left_as_it_was():
     for step, parameter in zip(constants, model.parameters(), strict=True):
         torch.testing.assert_close(step.gradient, parameter.grad)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    with pytest.raises(UserError, match="gives 4 numbers: its gradient needs one"):
-        trace(lambda x: x * 2, torch.ones(4))
+    evaluated = nn.Sequential(nn.BatchNorm1d(3), nn.ReLU()).eval()
+    graph = trace(lambda x: evaluated(x).sum(), torch.randn(2, 3))
+    assert sum(step.gradient is not None for step in graph.operations if step.operation == "constant") == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda x: x * 2, "gives 4 numbers: its gradient needs one"),
+        (lambda x: (x.sum(), x), "does not return one tensor"),
+        (lambda x: x.argmax(), "no derivative by any of its inputs"),
+        (lambda x: x.sum() if x.sum() > 0 else -x.sum(), "choose with torch.where"),
+    ],
+    ids=["four", "two", "whole", "branch"],
+)
+def test_a_function_without_a_gradient_is_refused(function, sentence: str):
+    with pytest.raises(UserError, match=sentence):
+        trace(function, torch.ones(4))

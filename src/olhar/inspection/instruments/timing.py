@@ -52,7 +52,7 @@ def draw(values: TimingValues, style: Style) -> Figure:
 
 TIMING = Instrument(
     shows="how long the forward, .backward() and the update of a training step take on this machine",
-    reading=".backward() takes about twice the forward: for each layer one product for its input, one for its weights.\n"
+    reading=".backward() takes about twice the forward: one product for each layer's input, one for its weights.\n"
     "An update that takes long belongs to a model with many weights and little to do for each.",
     fits=always,
     look=look,
