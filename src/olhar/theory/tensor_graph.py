@@ -42,7 +42,8 @@ class TensorOperation:
         """∂value/∂by with everything else held: the local derivative, a matrix over flattened tensors (Eq 1.50)."""
         assert self.call is not None, "an input has no local derivative"
         call = self.call
-        found = torch.func.jacrev(lambda x: call({**values, by: x}))(values[by])
+        # row by row: not every operation knows how to do all rows at once
+        found = torch.autograd.functional.jacobian(lambda x: call({**values, by: x}), values[by])
         assert isinstance(found, Tensor)
         return found.reshape(self.value.numel(), values[by].numel())
 
