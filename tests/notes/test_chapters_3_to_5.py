@@ -35,6 +35,9 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum() / (a.norm() * b.norm())  # Eq 3.1
 
 
+@pytest.mark.notes(
+    "Eq 3.1", "bateria, battery", "bateria, house", "bateria, drums", "casa, house and valor, value", "N9", "Q6"
+)
 @pytest.mark.parametrize(
     ("a", "b", "expected"),
     [
@@ -51,6 +54,7 @@ def test_equation_3_1_cosines_of_words(a: str, b: str, expected: float):
         math.sqrt(1.6**2 + 0.5**2 + -(3.5**2))
 
 
+@pytest.mark.notes("dictionaries")
 def test_the_nearest_word_is_the_translation():
     english = ("house", "value", "battery", "drums")
     for word, expected in (("casa", "house"), ("valor", "value"), ("bateria", "battery")):
@@ -58,17 +62,20 @@ def test_the_nearest_word_is_the_translation():
         assert english[found.index(max(found))] == expected
 
 
+@pytest.mark.notes("bank of two numbers")
 def test_cosines_of_the_bank():
     printed(cosine(code("bateria"), code("battery")), 0.994799, 6)
     printed(cosine(code("bateria"), code("drums")), 0.995351, 6)
 
 
+@pytest.mark.notes("Eq 3.2", "Q7")
 def test_equation_3_2_scores():
     """Q7: with rows it is q k^T."""
     found = torch.stack([code("bateria") @ code(word) for word in ("bateria", "tocava", "energia")])
     printed(found, [0.8573, 0.8416, 0.8398], 4)
 
 
+@pytest.mark.notes("weight of 0.9", "N10")
 def test_the_softmax_of_such_scores_is_nearly_uniform():
     """N10: 0.9 is an assumption. Greater scores favour the word itself; a gap of 5.14 would be needed."""
     pair = torch.stack([code("bateria"), code("tocava")])
@@ -83,6 +90,7 @@ def test_the_softmax_of_such_scores_is_nearly_uniform():
     printed(torch.cat([gap, others]).softmax(0)[0], 0.90, 2)
 
 
+@pytest.mark.notes("Eq 3.3", "cosines in context", "N11")
 @pytest.mark.parametrize(
     ("seen", "expected", "to_battery", "to_drums"),
     [("tocava", (0.664, 1.621), 0.980810, 0.999997), ("energia", (0.952, 1.468), 0.999953, 0.982227)],
@@ -95,6 +103,7 @@ def test_equation_3_3_the_word_moves_to_its_context(seen: str, expected: tuple, 
     printed([cosine(moved, code("battery")), cosine(moved, code("drums"))], [to_battery, to_drums], 6)
 
 
+@pytest.mark.notes("sentence", "C16")
 def test_the_sentence_has_twenty_words():
     """C16: split at white space, mantê-la is one."""
     assert len(SENTENCE.split()) == 20
@@ -109,6 +118,7 @@ def sentence() -> Tensor:
     return codes
 
 
+@pytest.mark.notes("Eq 3.4", "C17")
 def test_equation_3_4_the_matrix_of_attention():
     """C17: without 1/√d, which torch has unless told otherwise."""
     q = sentence()
@@ -120,6 +130,7 @@ def test_equation_3_4_the_matrix_of_attention():
     close(attend(q[None], q[None], q[None])[0], attention_weights(q, q) @ q)
 
 
+@pytest.mark.notes("Eq 3.5", "Q9")
 def test_equation_3_5_lacks_the_query_of_equation_3_3():
     """Q9: with the weights 0.1 and 0.9 it gives (0.277, 0.883); Eq 3.3 adds the query."""
     s = torch.tensor([[0.1, 0.9]], dtype=torch.float64)
@@ -135,12 +146,14 @@ def attend_unscaled(q: Tensor) -> Tensor:
     return apply_weights(attention_weights(q, q, scaled=False), q)
 
 
+@pytest.mark.notes("no parameters")
 def test_attention_has_no_parameters_and_no_order():
     q = sentence()
     order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
     close(attend_unscaled(q[order]), attend_unscaled(q)[order])
 
 
+@pytest.mark.notes("Eq 3.6", "C18")
 def test_equation_3_6_feed_forward_works_row_by_row():
     """C18: one linear map in the notes, two with a nonlinearity between in a transformer."""
     q, w = sentence(), torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
@@ -152,6 +165,7 @@ def test_equation_3_6_feed_forward_works_row_by_row():
         assert not torch.allclose(layer(2 * q) - layer(q), layer(q) - layer(0 * q))
 
 
+@pytest.mark.notes("Fig 3.1")
 def test_figure_3_1_an_image_becomes_sixteen_tokens():
     torch.manual_seed(0)
     patches, image = PatchEmbed(3, 128, 16), torch.rand(1, 3, 64, 64)
@@ -171,6 +185,7 @@ def heads() -> MultiHeadAttention:
     return MultiHeadAttention(128, 4)
 
 
+@pytest.mark.notes("Fig 3.2a", "Fig 3.2b")
 def test_figure_3_2_heads(heads):
     assert heads.split(heads.query(TOKENS)).shape == (1, 4, 16, 32)
     assert heads.weights(TOKENS).shape == (1, 4, 16, 16)
@@ -178,6 +193,7 @@ def test_figure_3_2_heads(heads):
     assert sum(p.numel() for p in heads.parameters()) == sum(p.numel() for p in theirs.parameters()) == 66_048
 
 
+@pytest.mark.notes("Fig 3.3")
 def test_figure_3_3_is_figure_3_2_in_one_multiplication(heads):
     with torch.no_grad():
         torch.testing.assert_close(heads(TOKENS), head_by_head(heads, TOKENS), atol=1e-6, rtol=0)
@@ -187,6 +203,7 @@ def test_figure_3_3_is_figure_3_2_in_one_multiplication(heads):
         assert not torch.allclose(q.reshape(1, 4, 16, 32), heads.split(q))
 
 
+@pytest.mark.notes("images as tokens")
 def test_vit_b_16_has_197_tokens():
     with torch.device("meta"):
         model = MODELS["vit-b16"](3, (224, 224))
@@ -195,12 +212,14 @@ def test_vit_b_16_has_197_tokens():
     assert sum(p.numel() for module in (model, head) for p in module.parameters()) == 86_567_656
 
 
+@pytest.mark.notes("Fig 4.1")
 @pytest.mark.parametrize(("size", "patch", "expected"), [((64, 64), 16, 16), ((224, 224), 16, 196), ((48, 80), 8, 60)])
 def test_figure_4_1_patches_of_an_image(size: tuple, patch: int, expected: int):
     rows, columns = PatchEmbed(3, 8, patch).grid(size)
     assert rows * columns == size[0] * size[1] // patch**2 == expected
 
 
+@pytest.mark.notes("Fig 4.2")
 def test_figure_4_2_words_look_at_patches():
     torch.manual_seed(0)
     ours, words, patches = MultiHeadAttention(768, 12), torch.randn(1, 20, 768), torch.randn(1, 196, 768)
@@ -217,6 +236,7 @@ def test_figure_4_2_words_look_at_patches():
     close(weights.sum(-1), torch.ones(1, 12, 20), 1e-5)
 
 
+@pytest.mark.notes("Fig 4.3")
 def test_figure_4_3_the_scale_and_the_loss_at_chance():
     printed(math.exp(2.6592), 14.285, 3)
     close(math.exp(2.6592), 1 / 0.07, 1e-4)
@@ -231,6 +251,7 @@ def process():
     return make_process("linear", 1000)
 
 
+@pytest.mark.notes("Fig 5.2")
 def test_figure_5_2_the_way_to_noise_in_one_step_and_in_a_thousand(process):
     a, b = process.at(999)
     printed(a, 0.0063528, 7)
@@ -246,17 +267,20 @@ def test_figure_5_2_the_way_to_noise_in_one_step_and_in_a_thousand(process):
     assert int((snr - 1).abs().argmin()) == 258
 
 
+@pytest.mark.notes("Fig 5.2", "N12")
 def test_figure_5_2_pixels_must_be_rescaled(process):
     """N12: left in [0, 255] the mean at the end is up to 1.62; more than half of this schedule's steps see < 10%."""
     printed(process.at(999)[0] * 255, 1.62, 2)
     assert (process.signal[:-1].square() < 0.1).double().mean().item() == pytest.approx(0.525, abs=5e-4)
 
 
+@pytest.mark.notes("Fig 5.2")
 def test_figure_5_2_the_schedule_of_diffusers(process):
     theirs = DDPMScheduler(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02)
     torch.testing.assert_close(process.signal[:-1].square().float(), theirs.alphas_cumprod, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.notes("Fig 5.1")
 def test_figure_5_1_noise_of_every_level(process):
     image, noise = torch.rand(3, 1, 4, 4) * 2 - 1, torch.randn(3, 1, 4, 4)
     level = torch.tensor([0, 500, 999])
