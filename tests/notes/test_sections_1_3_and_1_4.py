@@ -109,6 +109,11 @@ def test_logistic_regression():
     path = regression.descend(regression.logistic_error, X, CLASS, lr=8.0, steps=150, momentum=0.8)
     model = LogisticRegression(C=1e9, tol=1e-10).fit(X[:, None].numpy(), CLASS.numpy())
     close(path.end, [model.intercept_[0], model.coef_[0, 0]], 1e-4)
+    said = model.predict_proba(X[:, None].numpy())[:, 1]
+    close(regression.probability(*path.end, X), said, 1e-3)
+    figure = draw.lines(X, CLASS, [(0.0, 0.0), path.end], logistic=True)
+    assert f"cross-entropy {path.error[-1].item():.3g}" in figure.axes[1].get_title(loc="left")
+    close(figure.axes[0].lines[0].get_ydata(), [CLASS[0], 0.5])
     (a, b), grid = path.end, torch.linspace(-0.1, 0.1, 5, dtype=torch.float64)
     around = regression.surface(regression.logistic_error, X, CLASS, a + grid, b + grid)
     assert int(around.error.argmin()) == 12  # the middle: its minimum
