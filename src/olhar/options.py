@@ -43,6 +43,7 @@ class Usage(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one sentence, with the nearest option, and exit status 2."""
 
     def __init__(self, verb: str, arguments: str, description: str | None):
+        self.takes_minus = False  # an argument may begin with one, as expressions do
         super().__init__(
             prog=f"olhar {verb}",
             usage=f"olhar {verb} {arguments} [options]",
@@ -68,6 +69,8 @@ class Usage(argparse.ArgumentParser):
         """As argparse does it; an option nobody knows is answered with the nearest one."""
         known = {name for action in self._actions for name in action.option_strings}
         yes_no = {n for a in self._actions if a.type is yes_or_no for n in a.option_strings}
+        if self.takes_minus:  # argparse takes no word with a blank for an option
+            args = [f" {w}" if w[:1] == "-" and w[:2] != "--" and w not in known else w for w in args]
         found, unknown = super().parse_known_args(tidy(args, known, yes_no))
         for word in unknown:
             if word.startswith("-") and word != "-":
@@ -235,16 +238,20 @@ def positive(text: str) -> int:
 
 
 def point(text: str) -> dict[str, float]:
-    """`x=3,w=0.5` as numbers by name."""
+    """`x=3,w=pi/2` as numbers by name."""
+    from olhar.theory.expression import parse
+
     found = {}
     for part in text.split(","):
-        name, equals, number = part.partition("=")
+        name, _, number = part.partition("=")
         try:
-            found[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
+            last = parse(number).steps[-1]  # of numbers alone it is what they come to
+            value = last.arguments[0] if last.operation == "=" and name.strip() else number
+        except UserError:
+            value = number
+        if isinstance(value, str):
             raise argparse.ArgumentTypeError(f"'{part}' is not a name and its number, such as x=3")
+        found[name.strip()] = value
     return found
 
 

@@ -206,8 +206,9 @@ def show_chain(chain: Any, drawn: Any, as_json: bool) -> int:
     show("\nBackward", ("", "product", "comes to", "value"), chain.products())
     print()
     for name, value in chain.gradient().items():
-        shown = "" if value is None else f" = {cell(float(value))}"
-        say(f"d{chain.result}/d{name} = {chain.derivative(name)}{shown}")
+        derivative = str(chain.derivative(name))
+        shown = "" if value is None or cell(float(value)) == derivative else f" = {cell(float(value))}"
+        say(f"d{chain.result}/d{name} = {derivative}{shown}")
     if drawn:
         say(f"\nIts graph is in {drawn}.")
     return 0

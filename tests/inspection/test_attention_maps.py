@@ -22,6 +22,7 @@ def classifier() -> Classify:
     return Classify(Classifier(vit(), 3), (0.5,) * 3, (0.25,) * 3, ("a", "b", "c"))
 
 
+@pytest.mark.notes("images as tokens")
 def test_the_weights_are_those_that_ran():
     model = vit()
     seen = {}

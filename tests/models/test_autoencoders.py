@@ -84,6 +84,7 @@ def test_an_image_does_not_depend_on_its_neighbours_or_the_mode(name):
         torch.testing.assert_close(model(image)[:1], model.eval()(image[:1]))
 
 
+@pytest.mark.notes("Fig 2.11")
 @pytest.mark.parametrize("name", KINDS)
 def test_it_learns_an_image(name):
     model = small(name)

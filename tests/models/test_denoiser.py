@@ -17,6 +17,7 @@ def theirs(**changes) -> diffusers.UNet2DConditionModel:
     return diffusers.UNet2DConditionModel(**given)
 
 
+@pytest.mark.notes("Fig 5.3")
 def test_stable_diffusion_at_a_reduced_width_says_what_diffusers_says():
     torch.manual_seed(0)
     small = {"block_out_channels": (32, 64, 64, 64), "cross_attention_dim": 24}

@@ -48,6 +48,7 @@ def sample() -> torch.Tensor:
     return 3.2 + 1.9 * torch.randn(100, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
 
+@pytest.mark.notes("Fig 1.1")
 def test_figure_1_1_a_hidden_bias_is_found_in_its_throws():
     throws = Die.biased(0.3).throw(20_000, torch.Generator().manual_seed(0))
     assert int(count(throws).sum()) == 20_000
@@ -56,23 +57,27 @@ def test_figure_1_1_a_hidden_bias_is_found_in_its_throws():
         count(torch.tensor([1, 7]))
 
 
+@pytest.mark.notes("Eq 1.1")
 def test_equation_1_1_product_and_sum_of_logarithms():
     die = Die(torch.tensor([0.1, 0.2, 0.3, 0.05, 0.05, 0.3], dtype=torch.float64))
     close(likelihood(die, THROWS), log_likelihood(die, THROWS).exp())
     close(likelihood(die, THROWS), math.prod(die.probabilities[s - 1].item() for s in THROWS.tolist()))
 
 
+@pytest.mark.notes("Eq 1.2")
 def test_equation_1_2_a_fair_die():
     close(likelihood(Die.fair(), THROWS), 7.4808e-32, 1e-4)
     close(likelihood(Die.fair(), THROWS), 6.0**-40)
 
 
+@pytest.mark.notes("Eq 1.3-1.4", "Q1")
 def test_equations_1_3_and_1_4_one_factor_a_throw():
     """Q1: the notes leave one p out; after the second p1 there are three."""
     p1, p = 0.3, 0.14
     close(Die.biased(0.3)(THROWS[:8]), [p, p1, p1, p, p, p, p1, p])
 
 
+@pytest.mark.notes("p1 + 5p = 1")
 @pytest.mark.parametrize("p1", [0.0, 1 / 6, 0.3, 1.0])
 def test_the_constraint_p1_and_five_p_sum_to_1(p1: float):
     probabilities = Die.biased(p1).probabilities
@@ -80,6 +85,7 @@ def test_the_constraint_p1_and_five_p_sum_to_1(p1: float):
     close(probabilities[1:], [(1 - p1) / 5] * 5)
 
 
+@pytest.mark.notes("Eq 1.5")
 def test_equation_1_5_the_likelihood_of_a_bias():
     printed(log_likelihood_of_bias(0.3, 12, 40), -69.49883, 5)
     printed(log_likelihood_of_bias(1 / 6, 12, 40), -71.67038, 5)
@@ -88,11 +94,13 @@ def test_equation_1_5_the_likelihood_of_a_bias():
     assert log_likelihood_of_bias(0.0, 0, 40) == pytest.approx(40 * math.log(0.2))  # a side that never came
 
 
+@pytest.mark.notes("40 throws")
 def test_the_example_of_40_throws():
     assert len(THROWS) == 40
     assert count(THROWS).tolist() == [12, 4, 7, 7, 6, 4]
 
 
+@pytest.mark.notes("maximum of 40 throws")
 def test_the_maximum_is_at_12_of_40():
     grid = torch.linspace(0, 1, 1001, dtype=torch.float64)
     assert grid[log_likelihood_of_bias(grid, 12, 40).argmax()].item() == pytest.approx(0.3)  # type: ignore[union-attr]
@@ -100,6 +108,7 @@ def test_the_maximum_is_at_12_of_40():
     close(Die.biased(0.3).probabilities[1], 0.14)
 
 
+@pytest.mark.notes("Fig 1.2", "biased die", "C1")
 def test_figure_1_2_the_evidence_beside_the_claim():
     """C1: the maximum elsewhere than 1/6 is evidence of a bias, not a proof."""
     fair, best = log_likelihood(Die.fair(), THROWS), log_likelihood(Die.biased(0.3), THROWS)
@@ -114,12 +123,14 @@ def test_figure_1_2_the_evidence_beside_the_claim():
     assert any("8.77" in text.get_text() and "0.037" in text.get_text() for text in axes.texts)
 
 
+@pytest.mark.notes("biased die")
 @pytest.mark.parametrize(("k", "n", "p"), [(0, 10, 0.5), (10, 10, 0.5), (3, 11, 0.4), (12, 40, 1 / 6), (5, 10, 0.5)])
 def test_the_exact_test_is_scipys(k: int, n: int, p: float):
     close(exact_binomial_test(k, n, p).p, stats.binomtest(k, n, p).pvalue)
     close(likelihood_ratio_test(-k - 1.0, -1.0, n).p, stats.chi2.sf(2 * k, n))
 
 
+@pytest.mark.notes("six probabilities", "C2")
 def test_the_model_of_six_probabilities_has_five_free_ones():
     """C2."""
     best = Die.of(THROWS)
@@ -129,11 +140,13 @@ def test_the_model_of_six_probabilities_has_five_free_ones():
     printed(likelihood_ratio_test(fair, log_likelihood(best, THROWS).item(), 5).statistic, 6.035, 3)
 
 
+@pytest.mark.notes("Eq 1.6")
 def test_equation_1_6_any_model():
     data = torch.tensor([0.5, 2.0], dtype=torch.float64)
     close(likelihood(lambda x: 3 * (-3 * x).exp(), data), 9 * math.exp(-3 * 2.5))
 
 
+@pytest.mark.notes("Eq 1.7")
 def test_equation_1_7_the_logarithm_does_not_underflow():
     close(log_likelihood(Die.fair(), THROWS), -40 * math.log(6))
     printed(log_likelihood(Die.fair(), THROWS), -71.67038, 5)
@@ -142,6 +155,7 @@ def test_equation_1_7_the_logarithm_does_not_underflow():
     close(log_likelihood(Die.fair(), many), -4000 * math.log(6))
 
 
+@pytest.mark.notes("Eq 1.7")
 def test_equation_1_7_where_products_underflow():
     """58 in float32 where 1 is divided by 6 again and again; times 1/6, which is rounded up, 59."""
     assert (underflows_at(1 / 6), underflows_at(1 / 6, torch.float32)) == (416, 59)
@@ -153,6 +167,7 @@ def test_equation_1_7_where_products_underflow():
         underflows_at(1.0)
 
 
+@pytest.mark.notes("Eq 1.8", "K1")
 def test_equation_1_8_is_0_at_least_for_probabilities_and_not_for_densities():
     """K1: f ≤ 1 holds for a pmf; the density of Eq 1.9 exceeds 1 where σ < 0.3989."""
     assert negative_log_likelihood(Die.biased(1.0), torch.tensor([1, 1, 1])) == 0
@@ -162,10 +177,12 @@ def test_equation_1_8_is_0_at_least_for_probabilities_and_not_for_densities():
     printed(gaussian.DEVIATION_OF_DENSITY_ONE, 0.3989, 4)
 
 
+@pytest.mark.notes("note 5")
 def test_footnote_5_probability_from_nll():
     close((-negative_log_likelihood(Die.biased(0.3), THROWS)).exp(), likelihood(Die.biased(0.3), THROWS))
 
 
+@pytest.mark.notes("note 6", "C3")
 def test_footnote_6_the_shape_in_p1_tends_to_a_normal():
     """C3."""
     curve, bell = normalised_likelihood(12, 40), normal_approximation(12, 40)
@@ -181,12 +198,14 @@ def test_footnote_6_the_shape_in_p1_tends_to_a_normal():
     close([curve.mean, curve.deviation], [bell.mean, bell.deviation], 1e-4)
 
 
+@pytest.mark.notes("Eq 1.9")
 def test_equation_1_9_the_normal_density(sample):
     normal = torch.distributions.Normal(3.0, 1.5)
     close(gaussian.density(sample, 3.0, 1.5), normal.log_prob(sample).exp())
     close(gaussian.nll(sample, 3.0, 1.5), -normal.log_prob(sample).sum())
 
 
+@pytest.mark.notes("Fig 1.3a", "Fig 1.3b")
 def test_figure_1_3_histogram_and_candidates(sample):
     (axes,) = draw.candidates(sample, [(3.2, 1.9), (1.0, 3.0)]).axes
     heights, edges = np.histogram(sample, bins="auto", density=True)
@@ -198,6 +217,7 @@ def test_figure_1_3_histogram_and_candidates(sample):
     assert texts[1].endswith(f"NLL {expected:.2f}")
 
 
+@pytest.mark.notes("four steps")
 def test_the_procedure_of_four_steps_finds_the_candidate_nearest_to_the_closed_form(sample):
     means, deviations = torch.linspace(0, 6, 61).double(), torch.linspace(0.5, 4, 71).double()
     grid = gaussian.grid_search(sample, means, deviations)
@@ -207,6 +227,7 @@ def test_the_procedure_of_four_steps_finds_the_candidate_nearest_to_the_closed_f
     close(grid.nll[7, 9], gaussian.nll(sample, means[7].item(), deviations[9].item()))
 
 
+@pytest.mark.notes("six steps")
 def test_the_procedure_of_six_steps_has_the_gradient_of_sympy_and_autograd(sample):
     x, m, s = sympy.symbols("x mu sigma", positive=True)
     one = -sympy.log(sympy.exp(-((x - m) ** 2) / (2 * s**2)) / sympy.sqrt(2 * sympy.pi * s**2))
@@ -217,6 +238,7 @@ def test_the_procedure_of_six_steps_has_the_gradient_of_sympy_and_autograd(sampl
     close(gaussian.gradient(sample, 0.0, 1.0), torch.stack(torch.autograd.grad(loss, (mean, deviation))))
 
 
+@pytest.mark.notes("six steps", "Eq 1.10-1.11", "C4")
 def test_equations_1_10_and_1_11_are_where_descent_from_0_1_ends(sample):
     """C4: Eq 1.11 divides by n, torch.var by n - 1 unless it is told otherwise."""
     path = gaussian.descend(sample)
@@ -228,6 +250,7 @@ def test_equations_1_10_and_1_11_are_where_descent_from_0_1_ends(sample):
         gaussian.descend(sample, start=(3.0, 2.5), lr=20.0)
 
 
+@pytest.mark.notes("Algorithm 1", "C5")
 def test_algorithm_1_one_step_of_a_model_makes_the_loss_smaller():
     """C5: on all data at once; the loop takes mini-batches, and the same step of each."""
     torch.manual_seed(0)
@@ -245,10 +268,12 @@ def test_algorithm_1_one_step_of_a_model_makes_the_loss_smaller():
     close(before - after, fall, 0.1)  # to first order
 
 
+@pytest.mark.notes("one-hot")
 def test_one_hot():
     close(scores.one_hot(torch.tensor([0, 2]), 3), F.one_hot(torch.tensor([0, 2]), 3))
 
 
+@pytest.mark.notes("note 9", "K3")
 def test_footnote_9_a_soft_label_is_no_multilabel():
     """K3: (0.8, 0.15, 0.05) is one class of which we are unsure; labels that hold together need not sum to 1."""
     q = torch.tensor([[0.8, 0.15, 0.05]], dtype=torch.float64)
@@ -258,17 +283,20 @@ def test_footnote_9_a_soft_label_is_no_multilabel():
     assert Bernoulli(logits).probabilities.sum() > 1.5
 
 
+@pytest.mark.notes("r = (7, 2.1, 1.2, 2.4)", "C6")
 def test_the_example_of_scores():
     printed(scores.divide_by_sum(SCORES), [0.5512, 0.1654, 0.0945, 0.1890], 4)
     printed(scores.softmax(SCORES), [0.97989, 0.00730, 0.00297, 0.00985], 5)
     printed(scores.cross_entropy(scores.one_hot(torch.tensor(0), 4), scores.softmax(SCORES)), 0.02032, 5)
 
 
+@pytest.mark.notes("Eq 1.12", "Q2")
 def test_equation_1_12_fails_where_a_score_is_negative():
     """Q2."""
     close(scores.divide_by_sum(torch.tensor([7.0, -2, 1])), [7 / 6, -1 / 3, 1 / 6])
 
 
+@pytest.mark.notes("Eq 1.13", "Q3")
 def test_equation_1_13_softmax():
     """Q3: the summed index is another than the free one."""
     close(scores.softmax(SCORES), [math.exp(r) / sum(math.exp(k) for k in SCORES) for r in SCORES])
@@ -277,10 +305,12 @@ def test_equation_1_13_softmax():
     assert scores.softmax(SCORES, 1e3).std() < 1e-2 < scores.softmax(SCORES, 0.1).max() - 0.98
 
 
+@pytest.mark.notes("note 10")
 def test_footnote_10_softmax_keeps_the_order():
     close(scores.softmax(SCORES).argsort(), SCORES.argsort())
 
 
+@pytest.mark.notes("Eq 1.14", "C7")
 def test_equation_1_14_sigmoid():
     """C7: the ends are never reached but by rounding, in float32 from 16.64 on."""
     r = torch.linspace(-30, 30, 61, dtype=torch.float64)
@@ -293,6 +323,7 @@ def test_equation_1_14_sigmoid():
     assert torch.sigmoid(edge) == 1 > torch.sigmoid(torch.nextafter(edge, torch.tensor(0.0)))
 
 
+@pytest.mark.notes("Eq 1.15", "Eq 1.16-1.17", "cross-entropy is NLL", "C8")
 def test_equations_1_15_to_1_17_cross_entropy_is_negative_log_likelihood():
     """C8: the notes sum over the images, torch takes the mean."""
     logits = torch.randn(20, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -305,6 +336,7 @@ def test_equations_1_15_to_1_17_cross_entropy_is_negative_log_likelihood():
     close(each.sum(), negative_log_likelihood(lambda i: p[i, labels[i]], torch.arange(20)))
 
 
+@pytest.mark.notes("Eq 1.18", "Q4")
 def test_equation_1_18_soft_targets():
     """Q4: the index is the class, q(c) log p(c). The least value is the entropy of q, not 0."""
     q = torch.tensor([0.8, 0.15, 0.05], dtype=torch.float64)
@@ -317,6 +349,7 @@ def test_equation_1_18_soft_targets():
     assert scores.entropy(torch.tensor([1.0, 0.0])) == 0
 
 
+@pytest.mark.notes("Eq 1.18", "C9")
 def test_equation_1_18_label_smoothing():
     """C9: as in torch the true class gets 1 - ε + ε/C, not 1 - ε."""
     q = scores.smooth(scores.one_hot(torch.tensor([1]), 4), 0.1)

@@ -24,6 +24,7 @@ THREE, LAMBDA, LR = torch.tensor([3.0], dtype=torch.float64), 0.1, 0.5
 NOTHING = torch.zeros(1, dtype=torch.float64)  # the gradient of the loss in the notes' example
 
 
+@pytest.mark.notes("Eq 1.60", "C10")
 def test_equation_1_60_and_1_61_the_penalty_and_its_gradient():
     """C10: every weight that is given counts; that biases are left out is for who calls it."""
     w = torch.tensor([3.0, -2.0], dtype=torch.float64, requires_grad=True)
@@ -33,12 +34,14 @@ def test_equation_1_60_and_1_61_the_penalty_and_its_gradient():
     close(gradient, decay.penalised_gradient(torch.tensor([-2.0, 3.0]), w.detach(), LAMBDA))
 
 
+@pytest.mark.notes("Eq 1.61-1.63")
 def test_equations_1_61_to_1_63_three_equivalent_updates():
     printed(decay.step(THREE, NOTHING, LR, LAMBDA), [2.70], 12)
     close(THREE - LR * decay.penalised_gradient(NOTHING, THREE, LAMBDA), [2.70])
     close(decay.torch_step("sgd", THREE, NOTHING, LR, decay.weight_decay_for(LAMBDA)), [2.70])
 
 
+@pytest.mark.notes("weight_decay", "N1")
 def test_weight_decay_of_torch_is_twice_lambda():
     """N1: with weight_decay = λ torch's SGD does half of Eq 1.63; Adam rescales it, AdamW keeps it apart."""
     found = decay.compare(3.0, 0.0, LR, LAMBDA)
@@ -49,12 +52,14 @@ def test_weight_decay_of_torch_is_twice_lambda():
     assert found == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.notes("N1")
 def test_weight_decay_of_a_mean_of_squares():
     w = torch.tensor([3.0, -2.0, 1.0], dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(0.1 * w.square().mean(), w)
     close(gradient, decay.weight_decay_for_mean(0.1, 3) * w.detach())
 
 
+@pytest.mark.notes("Fig 1.4")
 def test_figure_1_4_the_more_decay_the_smaller_the_weights():
     features = regression.powers(X, 10)
     norms = [regression.ridge(features, CURVE, strength)[1:].norm().item() for strength in (1e-6, 1e-3, 0.1, 1, 100)]
@@ -66,6 +71,7 @@ def test_figure_1_4_the_more_decay_the_smaller_the_weights():
     close(figure.axes[1].lines[1].get_ydata(), features @ weights)
 
 
+@pytest.mark.notes("Fig 1.5")
 def test_figure_1_5_lines_and_their_residuals():
     intercept, slope = regression.least_squares(X, Y)
     stacked = torch.stack([torch.ones_like(X), X], 1)
@@ -78,6 +84,7 @@ def test_figure_1_5_lines_and_their_residuals():
         regression.least_squares(torch.ones(3), torch.ones(3))
 
 
+@pytest.mark.notes("Fig 1.6")
 def test_figure_1_6_the_surface_of_squared_errors_and_the_way_down():
     grid = torch.linspace(-2, 2, 81, dtype=torch.float64)
     surface = regression.surface(regression.squared_error, X, Y, grid, grid)
@@ -94,6 +101,7 @@ def test_figure_1_6_the_surface_of_squared_errors_and_the_way_down():
     close(lines[0].get_xdata(), path.intercepts)
 
 
+@pytest.mark.notes("logistic regression")
 def test_logistic_regression():
     zeros, ones = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
     expected = nn.functional.binary_cross_entropy_with_logits(X, CLASS, reduction="sum")
@@ -101,6 +109,11 @@ def test_logistic_regression():
     path = regression.descend(regression.logistic_error, X, CLASS, lr=8.0, steps=150, momentum=0.8)
     model = LogisticRegression(C=1e9, tol=1e-10).fit(X[:, None].numpy(), CLASS.numpy())
     close(path.end, [model.intercept_[0], model.coef_[0, 0]], 1e-4)
+    said = model.predict_proba(X[:, None].numpy())[:, 1]
+    close(regression.probability(*path.end, X), said, 1e-3)
+    figure = draw.lines(X, CLASS, [(0.0, 0.0), path.end], logistic=True)
+    assert f"cross-entropy {path.error[-1].item():.3g}" in figure.axes[1].get_title(loc="left")
+    close(figure.axes[0].lines[0].get_ydata(), [CLASS[0], 0.5])
     (a, b), grid = path.end, torch.linspace(-0.1, 0.1, 5, dtype=torch.float64)
     around = regression.surface(regression.logistic_error, X, CLASS, a + grid, b + grid)
     assert int(around.error.argmin()) == 12  # the middle: its minimum
@@ -111,6 +124,7 @@ FIRST = Network.through([-1.0, 0.0, 0.6, 1.0], [-1.0, 1.0, -1.0, 1.0])
 SECOND = Network.through([-1.0, -0.2, 0.3, 1.0], [0.6, -0.8, 0.3, -0.2])
 
 
+@pytest.mark.notes("Fig 1.7", "N2")
 def test_figure_1_7_three_and_three_regions_make_nine_in_the_window():
     """N2: 3, 3 and 9 are what is seen in [-1, 1]; on a wider range the same weights give 4, 4 and 10."""
     both = FIRST.then(SECOND)
@@ -125,6 +139,7 @@ def test_figure_1_7_three_and_three_regions_make_nine_in_the_window():
     assert [title.split(": ")[1] for title in titles] == ["3 pieces", "3 pieces", "9 pieces"]
 
 
+@pytest.mark.notes("Fig 1.7", "N2")
 def test_figure_1_7_the_most_is_four_and_sixteen():
     """N2: D + 1 regions of one layer, (D + 1)² of two."""
     up_and_down = Affine(np.array([[-1.0], [1.0], [1.0]]), np.array([2.0, 0.0, -1.0]))
@@ -159,6 +174,7 @@ def test_pieces_of_a_random_network_are_those_found_by_sampling():
 HIDDEN = Affine(np.array([[1.0, 0.3], [-0.4, 1.0], [-0.8, -0.9]]), np.array([0.2, 0.1, 0.35]))
 
 
+@pytest.mark.notes("Fig 1.8")
 def test_figure_1_8_seven_regions():
     """1 + 3 + 3 (Zaslavsky): three lines in general position; and as many patterns as a dense sample sees."""
     one = Network((HIDDEN, Affine(np.array([[1.0, -1.2, 0.8]]), np.zeros(1))))
@@ -173,6 +189,7 @@ def test_figure_1_8_seven_regions():
     assert sum(areas) == pytest.approx(4)
 
 
+@pytest.mark.notes("Fig 1.8", "N3")
 def test_figure_1_8_a_second_network_folds_them_to_thirteen():
     """N3: where one joint of the second network cuts the six regions that are not flat, and cannot cut the flat one."""
     flat_in_the_middle = Affine(np.array([[0.0, 1.0], [0.87, -0.5], [-0.87, -0.5]]), np.full(3, -0.25))
@@ -214,6 +231,7 @@ def write_run(path: Path, rise: float) -> Path:
     return path
 
 
+@pytest.mark.notes("Fig 1.9")
 def test_figure_1_9_where_a_run_turns(tmp_path: Path):
     converged = overfitting(write_run(tmp_path / "a.jsonl", 0.0))
     assert converged.turning is None
@@ -228,6 +246,7 @@ def test_figure_1_9_where_a_run_turns(tmp_path: Path):
         overfitting(tmp_path / "none.jsonl")
 
 
+@pytest.mark.notes("Fig 1.9")
 def test_figure_1_9_of_a_real_run(trained: Path):
     found = overfitting(trained / "metrics.jsonl")
     assert len(found.validation) == 3

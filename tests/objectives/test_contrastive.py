@@ -31,6 +31,7 @@ def test_who_knows_nothing_has_ln_n_and_who_knows_all_has_nothing():
     assert torch.allclose(Contrastive(alike, alike, SCALE).entropy(), torch.tensor(math.log(64)))
 
 
+@pytest.mark.notes("Fig 4.3")
 def test_it_is_open_clips_loss_where_no_caption_repeats():
     from open_clip.loss import ClipLoss  # here: the processes below import this file, and need none of it
 

@@ -154,6 +154,7 @@ def test_a_seed_says_which_image_whatever_stands_beside_it(sampler: str):
     assert len(single.strip) == 9
 
 
+@pytest.mark.notes("Fig 5.3")
 def test_guidance_goes_from_without_to_with_and_beyond():
     task, x, cat = awake(new_task("class")).eval(), torch.randn(2, 3, SIDE, SIDE), torch.tensor(0)
 
@@ -172,6 +173,7 @@ def test_guidance_goes_from_without_to_with_and_beyond():
         torch.testing.assert_close(said(3.0, "dog"), other + 3 * (plain - other))
 
 
+@pytest.mark.notes("Fig 5.3")
 def test_a_mask_keeps_the_image_and_strength_says_how_much_of_it(tmp_path: Path):
     task = awake(new_task("nothing"))
     image = torch.randint(0, 256, (3, SIDE, SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))

@@ -1,6 +1,7 @@
 """Expressions and torch functions taken apart: beside sympy's and torch's derivatives; what cannot be read is said."""
 
 import json
+import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -22,7 +23,9 @@ READ = [
     "x", "-x", "x - 5", "2*(x - a)", "(x - 5)**2 + 8", "x*x", "x**3/a", "a**x", "exp(-x**2/2)", "log(x)*x",
     "sqrt(x + a)", "sin(x)*cos(a*x)", "tan(x/3)", "tanh(x)", "sinh(x) - cosh(a)", "atan(x) + asin(x/9) - acos(a/9)",
     "sigmoid(a*x)**2", "relu(x - a) + relu(a - x)", "abs(a - x)", "x/(1 + x)/(a + x)", "-(x - a)**2",
-    "pi*x**2 + 1.5e-3",
+    "pi*x**2 + 1.5e-3", "E**x", "max(x, a)*min(x, 2)", "log(x, 3) + atan2(x, a)",
+    "asinh(x) + acosh(x + 1) - atanh(x/9)",
+    "erf(x)*erfc(a)", "loggamma(x)", "softplus(x) + silu(a*x) - gelu(x)", "torch.exp(x)", "f(x) = x**2",
 ]  # fmt: skip
 
 
@@ -32,9 +35,14 @@ def test_derivatives_are_those_of_torch(text: str):
     used = {name: value for name, value in values.items() if name in parse(text).symbols}
     found = explain(text, used, by=list(used))
     leaves = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in used.items()}
-    names = "exp log sqrt sin cos tan tanh sinh cosh atan asin acos sigmoid relu abs"
-    functions = {name: getattr(torch, name) for name in names.split()}
-    result = torch.as_tensor(eval(text, {"pi": torch.pi, **functions, **leaves}), dtype=torch.float64)
+    names = "exp sqrt sin cos tan tanh sinh cosh atan asin acos asinh acosh atanh erf erfc sigmoid relu abs"
+    functions: dict = {name: getattr(torch, name) for name in names.split()}
+    functions |= {name: getattr(nn.functional, name) for name in ("softplus", "silu", "gelu")}
+    functions |= {"max": torch.maximum, "atan2": torch.atan2, "loggamma": torch.lgamma, "torch": torch}
+    functions["min"] = lambda x, most: x.clamp(max=most)
+    functions["log"] = lambda x, base=math.e: torch.log(x) / math.log(base)
+    constants = {"pi": math.pi, "E": math.e}
+    result = torch.as_tensor(eval(text.split("= ")[-1], constants | functions | leaves), dtype=torch.float64)
     assert found.value == pytest.approx(result.item(), rel=1e-12)
     gradients = torch.autograd.grad(result, list(leaves.values()))
     assert list(found.gradient().values()) == pytest.approx([g.item() for g in gradients], rel=1e-9)
@@ -63,11 +71,16 @@ def test_names_of_their_own_are_left_to_those_who_use_them():
         ("foo(x)", "is no function known here"),
         ("sigmiod(x)", "did you mean 'sigmoid'"),
         ("x + exp", "Character 5 of 'x + exp' ('exp') is a function without its brackets"),
-        ("exp(x, y)", "gives exp 2 arguments"),
+        ("exp(x, y)", "gives exp 2 arguments and not 1"),
+        ("max(x)", "gives max 1 arguments and not 2"),
+        ("os.remove(x)", "is no function known here"),
+        ("lambda*x", "'lambda' is a word of Python's and cannot be a name: call it lambda1."),
+        ("x + 2/0", "Character 5 of 'x + 2/0' ('2/0') divides by zero"),
+        ("y/0", "divides by zero"),
         ("exp(x=2)", "gives exp 0 arguments"),
         ("a = x; a = 2; a", "Character 1 of line 2, 'a = 2' ('a = 2') gives 'a' a second meaning"),
         ("x; y", "is neither a step"),
-        ("f(x) = x", "cannot be read"),
+        ("x**2 = 4", "cannot be read"),
         ("x.real", "is no number, name or operation"),
         ("[x for x in y]", "is no number, name or operation"),
         ("x if y else 2", "is no number, name or operation"),
@@ -89,6 +102,24 @@ def test_what_cannot_be_read_is_said_with_its_place(text: str, expected: str):
         parse(text)
     assert any(part in str(refused.value) for part in expected.split("|"))
     assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "derivative"), [("sec(x)", "tan(x)*sec(x)"), ("csc(x)", "-cot(x)*csc(x)"), ("cot(x)", "-cot(x)**2 - 1")]
+)
+def test_functions_that_torch_lacks_are_sympys(text: str, derivative: str):
+    found = explain(text, {"x": 0.4})
+    assert str(found.derivative("x")) == derivative
+    number = sympy.sympify(text).subs(sympy.Symbol("x"), 0.4)
+    assert found.value == pytest.approx(float(number))
+
+
+def test_a_constant_needs_no_derivative():
+    """(-2)**n has none by n, and 0**2 is no quotient."""
+    assert explain("x**n", {"x": -2, "n": 2}, by=["x"]).gradient() == {"x": -4}
+    assert explain("x**n", {"x": 0, "n": 2}, by=["x"]).gradient() == {"x": 0}
+    with pytest.raises(UserError, match="is not finite at n = 2"):
+        explain("x**n", {"x": -2, "n": 2}, by=["n"])
 
 
 @pytest.mark.parametrize(
@@ -156,6 +187,8 @@ def test_the_command_prints_the_graph_and_draws_it(capsys, tmp_path: Path):
     assert "df/dx = 2*a*(-b + x)\n" in capsys.readouterr().out
     assert cli.main(["explain", "w*x + b", "--at", "x=2,w=3", "--at", "b=1", "--by", "w", "--by", "b", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert cli.main(["explain", "-x**2", "--at", "x=3*pi/2"]) == 0
+    assert f"df/dx = -2*x = {-3 * math.pi:.4g}" in capsys.readouterr().out
     assert found["gradient"] == {"w": 2, "b": 1}
     assert found["derivatives"] == {"w": "x", "b": "1"}
 
@@ -166,6 +199,7 @@ def test_the_command_prints_the_graph_and_draws_it(capsys, tmp_path: Path):
         (["explain", "x^2"], 1, "Character 2"),
         (["explain", "x*y", "--at", "x=1"], 1, "no value for y"),
         (["explain", "x*y", "--by", "z"], 1, "There is no 'z'"),
+        (["explain", "x", "--at", "x=nan"], 2, "such as x=3"),
         (["explain", "x", "--at", "x"], 2, "'x' is not a name and its number, such as x=3"),
         (["explain", "x", "--at", "x=three"], 2, "such as x=3"),
         (["explain", "x", "--out", "x.jpg"], 2, "does not end in .svg, .png or .pdf"),
@@ -184,6 +218,8 @@ FUNCTIONS = {
     "softmax and cross-entropy": lambda x, w: -torch.log_softmax(w @ x, 0)[1],
     "used twice": lambda x, w: (torch.relu(w @ x).sum() * x).sum(),
     "one number": lambda x, w: x[0] * w[0, 0],
+    "several results": lambda x, w: nn.functional.layer_norm(w @ x, (4,)).max(0)[0] + torch.cat(x.split(1)).sum(),
+    "attention": lambda x, w: nn.functional.scaled_dot_product_attention(w[None], w[None], w[None] * x).square().sum(),
 }
 
 
@@ -214,5 +250,21 @@ def test_a_model_brings_its_parameters_and_is_left_as_it_was():
     for step, parameter in zip(constants, model.parameters(), strict=True):
         torch.testing.assert_close(step.gradient, parameter.grad)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    with pytest.raises(UserError, match="gives 4 numbers: its gradient needs one"):
-        trace(lambda x: x * 2, torch.ones(4))
+    evaluated = nn.Sequential(nn.BatchNorm1d(3), nn.ReLU()).eval()
+    graph = trace(lambda x: evaluated(x).sum(), torch.randn(2, 3))
+    assert sum(step.gradient is not None for step in graph.operations if step.operation == "constant") == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda x: x * 2, "gives 4 numbers: its gradient needs one"),
+        (lambda x: (x.sum(), x), "does not return one tensor"),
+        (lambda x: x.argmax(), "no derivative by any of its inputs"),
+        (lambda x: x.sum() if x.sum() > 0 else -x.sum(), "choose with torch.where"),
+    ],
+    ids=["four", "two", "whole", "branch"],
+)
+def test_a_function_without_a_gradient_is_refused(function, sentence: str):
+    with pytest.raises(UserError, match=sentence):
+        trace(function, torch.ones(4))

@@ -107,6 +107,7 @@ def same(a: nn.Module, b: nn.Module, **tolerance: float) -> None:
         torch.testing.assert_close(ours, theirs, msg=lambda text, name=name: f"{name}: {text}", **tolerance)
 
 
+@pytest.mark.notes("Algorithm 1")
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_loop_is_gradient_descent(tmp_path: Path, accumulate: int):
     ours, theirs, batches = new_task(), new_task(), Fixed(6)

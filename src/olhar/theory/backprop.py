@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
@@ -160,7 +161,9 @@ class Stored:
     shapes: tuple[tuple[int, ...], ...]
 
 
-def stored_for_backward(model: nn.Module, input_shape: Sequence[int], batch: int = 1) -> list[Stored]:
+def stored_for_backward(
+    model: nn.Module, input_shape: Sequence[int], batch: int = 1, others: Sequence[Tensor] = ()
+) -> list[Stored]:
     """The bytes that each layer of a model stores in training, one row a module that stores any, in their order.
 
     Parameters are stored anyway and do not count; what two layers need is counted with the first. Only shapes are
@@ -168,6 +171,7 @@ def stored_for_backward(model: nn.Module, input_shape: Sequence[int], batch: int
 
     Args:
         input_shape: of one image, (C, H, W).
+        others: what else the model is given, such as tokens.
     """
     names = {module: name for name, module in model.named_modules()}
     stack: list[nn.Module] = [model]
@@ -188,14 +192,15 @@ def stored_for_backward(model: nn.Module, input_shape: Sequence[int], batch: int
         stack.pop()
 
     values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    shapes = {n: torch.empty_like(v, device="meta", requires_grad=v.requires_grad) for n, v in values.items()}
-    seen.update({v.untyped_storage()._cdata: v for v in shapes.values()})
     handles = [m.register_forward_pre_hook(opens) for m in names]
     handles += [m.register_forward_hook(closes) for m in names]
     modes = {module: module.training for module in names}
     try:
-        with saved_tensors_hooks(pack, lambda tensor: tensor):
-            functional_call(model.train(), shapes, (torch.empty(batch, *input_shape, device="meta"),))
+        # shapes alone, but as on a processor: on the meta device attention would keep its weights, which it need not
+        with FakeTensorMode(allow_non_fake_inputs=True), saved_tensors_hooks(pack, lambda tensor: tensor):
+            shapes = {n: torch.empty(v.shape, dtype=v.dtype, requires_grad=v.requires_grad) for n, v in values.items()}
+            seen.update({v.untyped_storage()._cdata: v for v in shapes.values()})
+            functional_call(model.train(), shapes, (torch.empty(batch, *input_shape), *others))
     finally:
         for module, mode in modes.items():
             module.training = mode

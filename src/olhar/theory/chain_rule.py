@@ -14,7 +14,7 @@ from typing import Any
 import sympy
 
 from olhar.errors import UserError, nearest
-from olhar.theory.expression import NUMERIC, Expression, Step, parse
+from olhar.theory.expression import CONSTANTS, NUMERIC, Expression, Step, number, parse
 
 # Names that stand for what a function is differentiated by, when nobody says it: x, y, z, x1, x2, ...
 VARIABLE = re.compile(r"[xyz]_?\d*")
@@ -59,7 +59,9 @@ class relu(sympy.Function):  # noqa: N801 - the name that is printed
 SYMBOLIC: dict[str, Any] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
     "**": lambda a, b: a**b, "negative": lambda a: -a, "=": lambda a: a, "abs": sympy.Abs,
-    "sigmoid": sigmoid, "relu": relu,
+    "max": sympy.Max, "min": sympy.Min, "sigmoid": sigmoid, "relu": relu,
+    "softplus": lambda x: sympy.log(1 + sympy.exp(x)), "silu": lambda x: x * sigmoid(x),
+    "gelu": lambda x: x * (1 + sympy.erf(x / sympy.sqrt(2))) / 2,
 }  # fmt: skip
 
 
@@ -69,7 +71,16 @@ def symbolic(step: Step, symbols: Mapping[str, sympy.Symbol]) -> sympy.Expr:
     return made(*(symbols[a] if isinstance(a, str) else exact(a) for a in step.arguments))
 
 
+def partial(step: Step, by: str, symbols: Mapping[str, sympy.Symbol]) -> sympy.Expr:
+    """∂step/∂by, everything else that enters it held fixed."""
+    found = symbolic(step, symbols).diff(symbols[by])
+    # y x^(y-1) and not y x^y / x, which has no value where x is 0
+    return sympy.powsimp(found) if step.operation == "**" and step.arguments[0] == by else found
+
+
 def exact(value: float) -> sympy.Expr:
+    if value in CONSTANTS.values():
+        return getattr(sympy, number(value))
     return sympy.Integer(int(value)) if value.is_integer() else sympy.Float(repr(value))
 
 
@@ -226,14 +237,14 @@ def explain(text: str, at: Mapping[str, float] | None = None, by: Sequence[str] 
         raise UserError(f"'{expression.text}' has no value for {missing[0]}: give all of {', '.join(known)}.")
     values = forward_values(expression, at) if at else {}
     symbols = symbols_of(expression)
+    leads = leading(expression, variables)
     operations = []
     for step in expression.steps:
-        made = symbolic(step, symbols)
         inputs = dict.fromkeys(a for a in step.arguments if isinstance(a, str))
-        partials = tuple(local(step.name, a, made.diff(symbols[a]), values) for a in inputs)
-        operations.append(Operation(step.name, str(step), values.get(step.name), partials))
+        found = tuple(local(step.name, a, partial(step, a, symbols), values, a in leads) for a in inputs)
+        operations.append(Operation(step.name, str(step), values.get(step.name), found))
     constants = tuple(name for name in known if name not in variables)
-    steps = tuple(backward(operations, variables, symbols))
+    steps = tuple(backward(operations, variables, leads))
     return Chain(expression, variables, constants, dict(at or {}), tuple(operations), steps)
 
 
@@ -253,28 +264,33 @@ def forward_values(expression: Expression, at: Mapping[str, float]) -> dict[str,
     return values
 
 
-def local(of: str, by: str, expression: sympy.Expr, values: Mapping[str, float]) -> Local:
-    """A local derivative with its value."""
+def leading(expression: Expression, variables: Sequence[str]) -> set[str]:
+    """The variables, and every operation that depends on one."""
+    leads = set(variables)
+    for step in expression.steps:
+        if leads.intersection(step.arguments):
+            leads.add(step.name)
+    return leads
+
+
+def local(of: str, by: str, expression: sympy.Expr, values: Mapping[str, float], needed: bool) -> Local:
+    """A local derivative with its value; one that is not needed may have none, as that of (-2)**n by n."""
     if not values:
         return Local(of, by, expression, None)
     found = expression.subs({s: values[s.name] for s in expression.free_symbols}).evalf()  # type: ignore[attr-defined]
     if not (found.is_real and found.is_finite):
+        if not needed:
+            return Local(of, by, expression, None)
         raise UserError(f"d{of}/d{by} = {expression} is not finite at {by} = {values[by]:g}: choose another point.")
     return Local(of, by, expression, float(found))
 
 
-def backward(
-    operations: Sequence[Operation], variables: Sequence[str], symbols: Mapping[str, sympy.Symbol]
-) -> list[Backward]:
+def backward(operations: Sequence[Operation], variables: Sequence[str], leads: set[str]) -> list[Backward]:
     """From the result to the variables, what leads to none of them left out."""
-    leads = set(variables)
-    for step in operations:
-        if any(partial.by in leads for partial in step.locals):
-            leads.add(step.name)
     result = operations[-1]
     done = {result.name: Backward(result.name, (), sympy.Integer(1), None if result.value is None else 1.0)}
     for name in [*(step.name for step in reversed(operations[:-1])), *variables]:
-        uses = [partial for step in operations for partial in step.locals if partial.by == name and partial.of in done]
+        uses = [use for step in operations for use in step.locals if use.by == name and use.of in done]
         if name not in leads or not uses:
             continue
         expression = sympy.Add(*(done[use.of].expression * use.expression for use in uses))

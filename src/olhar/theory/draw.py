@@ -41,7 +41,8 @@ def likelihood_curve(throws: Int[Tensor, " n"], sides: int = likelihood.SIDES, s
         bell = likelihood.normal_approximation(n1, n)
         if bell.deviation > 0:
             shape = np.exp(at_best - scale - (p1.numpy() - bell.mean) ** 2 / (2 * bell.deviation**2))
-            axes.plot(p1, shape, color=style.soft, linewidth=0.9, linestyle=(0, (3, 2)))
+            axes.plot(p1, shape, color=style.soft, linewidth=0.9, linestyle=(0, (3, 2)), label="normal curve")
+            axes.legend(loc="center right")
         top = float(np.exp(at_best - scale))
         axes.plot([best, best], [0, top], color=style.accent, linewidth=0.9)
         height = float(np.exp(at_fair - scale))
@@ -126,21 +127,34 @@ def way(axes: Axes, x: Tensor, y: Tensor, style: Style) -> None:
 
 
 def lines(
-    x: Float[Tensor, " n"], y: Float[Tensor, " n"], models: Sequence[tuple[float, float]], style: Style = LIGHT
+    x: Float[Tensor, " n"],
+    y: Float[Tensor, " n"],
+    models: Sequence[tuple[float, float]],
+    logistic: bool = False,
+    style: Style = LIGHT,
 ) -> Figure:
-    """Figure 1.5: lines (φ0, φ1) through the same points, the residuals dashed, the squared error above."""
+    """Figure 1.5: lines (φ0, φ1) through the same points, what they miss dashed, and how wrong they are above.
+
+    Args:
+        logistic: y are classes 0 and 1, and what is drawn is the probability of 1 (Eq 1.14).
+    """
+    error = regression.logistic_error if logistic else regression.squared_error
+    name = "cross-entropy" if logistic else "squared error"
+
+    def fitted(intercept: float, slope: float, at: Tensor) -> Tensor:
+        return regression.probability(intercept, slope, at) if logistic else intercept + slope * at
+
     with style.context():
         figure, panels = grid(1, len(models), FULL, 2.4, sharex=True, sharey=True)
-        ends = torch.stack([x.min(), x.max()])
-        for axes, (intercept, slope) in zip(panels[0], models, strict=True):
-            fitted = intercept + slope * x
-            axes.plot([x, x], [y, fitted], color=style.second, linewidth=0.9, linestyle=(0, (2, 1.5)))
-            axes.plot(ends, intercept + slope * ends, color=style.accent)
+        fine = torch.linspace(float(x.min()), float(x.max()), POINTS, dtype=x.dtype)
+        for axes, model in zip(panels[0], models, strict=True):
+            axes.plot([x, x], [y, fitted(*model, x)], color=style.second, linewidth=0.9, linestyle=(0, (2, 1.5)))
+            axes.plot(fine, fitted(*model, fine), color=style.accent)
             axes.scatter(x, y, color=style.ink, **DOTS)
-            error = regression.residuals(intercept, slope, x, y).square().sum().item()
-            axes.set_title(f"φ₀ = {intercept:.2f}, φ₁ = {slope:.2f}\nsquared error {error:.3g}", fontsize=7.5)
+            wrong = error(*torch.tensor(model, dtype=x.dtype), x, y).item()
+            axes.set_title(f"φ₀ = {model[0]:.2f}, φ₁ = {model[1]:.2f}\n{name} {wrong:.3g}", fontsize=7.5)
             axes.set_xlabel("x")
-        panels[0][0].set_ylabel("y")
+        panels[0][0].set_ylabel("class, and p(1)" if logistic else "y")
     return figure
 
 

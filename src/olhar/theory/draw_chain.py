@@ -98,7 +98,9 @@ def arrow(axes: Axes, places: list[Place], use: Local, style: Style) -> None:
     text = with_value(f"d{use.of}/d{use.by} = {shorten(readable(str(use.expression)))}", use.value)
     middle = ((x + next_x) / 2, (y + next_y) / 2)
     ground = {"facecolor": style.paper, "edgecolor": "none", "pad": 1.2}
-    axes.text(*middle, text, ha="center", va="center", fontsize=6.5, color=style.accent, bbox=ground, zorder=2)
+    beside = x == next_x and len(text) < LONGEST  # of an upright arrow there is room for a short one
+    place = {"ha": "left", "x": middle[0] + 0.06} if beside else {"ha": "center", "x": middle[0]}
+    axes.text(y=middle[1], s=text, va="center", fontsize=6.5, color=style.accent, bbox=ground, zorder=2, **place)
 
 
 def derivative(result: str, step: Backward) -> str:

@@ -6,8 +6,10 @@ operations, everything else is refused with its position. What stands in bracket
 """
 
 import ast
+import keyword
 import math
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,16 +26,33 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
+def softplus(x: float) -> float:
+    """log(1 + e^x), without overflow where x is very positive."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
 # What each operation does to numbers.
 NUMERIC: dict[str, Callable[..., Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": math.pow,
     "negative": operator.neg, "=": lambda x: x,
-    "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "abs": abs, "sigmoid": sigmoid, "relu": lambda x: max(x, 0.0),
+    "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "abs": abs, "max": max, "min": min,
     "sin": math.sin, "cos": math.cos, "tan": math.tan, "asin": math.asin, "acos": math.acos, "atan": math.atan,
-    "sinh": math.sinh, "cosh": math.cosh, "tanh": math.tanh,
+    "sec": lambda x: 1 / math.cos(x), "csc": lambda x: 1 / math.sin(x), "cot": lambda x: 1 / math.tan(x),
+    "atan2": math.atan2, "sinh": math.sinh, "cosh": math.cosh, "tanh": math.tanh,
+    "asinh": math.asinh, "acosh": math.acosh, "atanh": math.atanh,
+    "erf": math.erf, "erfc": math.erfc, "gamma": math.gamma, "loggamma": math.lgamma,
+    "sigmoid": sigmoid, "relu": lambda x: max(x, 0.0), "softplus": softplus, "silu": lambda x: x * sigmoid(x),
+    "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
 }  # fmt: skip
-FUNCTIONS = tuple(name for name in NUMERIC if name.isalpha() and name != "negative")
-OTHER_NAMES = {"ln": "log", "Abs": "abs", "ReLU": "relu"}
+FUNCTIONS = tuple(name for name in NUMERIC if name[0].isalpha() and name != "negative")
+ARGUMENTS = {"log": (1, 2), "max": (2,), "min": (2,), "atan2": (2,)}  # others take one; log(x, b) is to the base b
+OTHER_NAMES = {
+    "ln": "log", "Abs": "abs", "Max": "max", "maximum": "max", "Min": "min", "minimum": "min", "ReLU": "relu",
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "lgamma": "loggamma",
+}  # fmt: skip
+LIBRARIES = ("torch", "np", "numpy", "math", "sympy", "F")  # torch.exp(x) is exp(x)
+CONSTANTS = {"pi": math.pi, "E": math.e}  # as sympy reads them
+HEADING = re.compile(r"^(\w+)\s*\([\w\s,]*\)\s*=(?!=)")  # of f(x) = x**2: what f depends on is seen anyway
 # An expression to be read and understood; a longer one would be a page of operations.
 MOST_OPERATIONS = 200
 CHARACTERS_AT_MOST = 4000
@@ -59,7 +78,7 @@ class Step:
             return join.join(shown)
         if self.operation == "negative":
             return f"-{shown[0]}"
-        return shown[0] if self.operation == "=" else f"{self.operation}({shown[0]})"
+        return shown[0] if self.operation == "=" else f"{self.operation}({', '.join(shown)})"
 
 
 @dataclass(frozen=True)
@@ -76,7 +95,10 @@ class Expression:
 
 
 def number(value: float) -> str:
-    """5 for 5.0, and as few digits as say it exactly."""
+    """5 for 5.0, pi for itself, and as few digits as say it exactly."""
+    for name, constant in CONSTANTS.items():
+        if value == constant:
+            return name
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
@@ -89,7 +111,8 @@ def parse(text: str) -> Expression:
     Raises:
         UserError: it cannot be read; the sentence has the position.
     """
-    source = "\n".join(line.strip() for line in text.strip().replace(";", "\n").splitlines() if line.strip())
+    lines = [HEADING.sub(r"\1 =", line.strip()) for line in text.replace(";", "\n").splitlines()]
+    source = "\n".join(line for line in lines if line)
     if not source:
         raise UserError(f"There is no expression to explain: {CURE}")
     if len(source) > CHARACTERS_AT_MOST:
@@ -97,6 +120,9 @@ def parse(text: str) -> Expression:
     try:
         tree = ast.parse(source)
     except (SyntaxError, RecursionError, MemoryError, ValueError) as broken:
+        taken = next((word for word in re.findall(r"[^\W\d]\w*", source) if keyword.iskeyword(word)), None)
+        if taken:
+            raise UserError(f"'{taken}' is a word of Python's and cannot be a name: call it {taken}1.") from None
         line, column = getattr(broken, "lineno", None) or 1, getattr(broken, "offset", None) or 1
         raise wrong(source, line, column - 1, "cannot be read") from None
     reader = Reader(source, {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
@@ -161,10 +187,12 @@ class Reader:
         """What is done last in a node, and to what; numbers alone are "=" their value."""
         if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
             found = ARITHMETIC[type(node.op)], (self.value(node.left), self.value(node.right))
+            if found[0] == "/" and found[1][1] == 0:
+                raise self.refuse(node, "divides by zero")
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             found = "negative", (self.value(node.operand),)
         elif isinstance(node, ast.Call):
-            found = self.function(node), (self.value(node.args[0]),)
+            found = self.function(node), tuple(self.value(argument) for argument in node.args)
         else:
             return "=", (self.value(node),)
         if all(not isinstance(argument, str) for argument in found[1]):
@@ -178,7 +206,7 @@ class Reader:
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             return self.finite(node, node.value)
         if isinstance(node, ast.Name):
-            return math.pi if node.id == "pi" else self.symbol(node)
+            return self.symbol(node)
         if not isinstance(node, ast.BinOp | ast.UnaryOp | ast.Call):
             raise self.refuse(node, "is no number, name or operation")
         if isinstance(node, ast.BinOp) and type(node.op) not in ARITHMETIC:
@@ -193,8 +221,10 @@ class Reader:
         self.write(node, name, operation, arguments)
         return name
 
-    def symbol(self, node: ast.Name) -> str:
+    def symbol(self, node: ast.Name) -> Argument:
         given = {step.name for step in self.steps}
+        if node.id in CONSTANTS and node.id not in given:
+            return CONSTANTS[node.id]
         if node.id not in given and node.id not in self.symbols:
             if node.id in FUNCTIONS:
                 raise self.refuse(node, f"is a function without its brackets, {node.id}(x)")
@@ -202,12 +232,17 @@ class Reader:
         return node.id
 
     def function(self, node: ast.Call) -> str:
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        called = node.func
+        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id in LIBRARIES:
+            name = called.attr
+        else:
+            name = called.id if isinstance(called, ast.Name) else ""
         name = OTHER_NAMES.get(name, name)
         if name not in FUNCTIONS:
             raise self.refuse(node, f"is no function known here, {nearest(name, FUNCTIONS).rstrip('?.')}")
-        if len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
-            raise self.refuse(node, f"gives {name} {len(node.args)} arguments and not one")
+        takes = ARGUMENTS.get(name, (1,))
+        if len(node.args) not in takes or node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
+            raise self.refuse(node, f"gives {name} {len(node.args)} arguments and not {' or '.join(map(str, takes))}")
         return name
 
     def compute(self, node: ast.expr, operation: str, arguments: tuple[Argument, ...]) -> float:

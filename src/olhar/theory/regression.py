@@ -25,6 +25,11 @@ def residuals(intercept: float, slope: float, x: Float[Tensor, " n"], y: Float[T
     return y - (intercept + slope * x)
 
 
+def probability(intercept: float, slope: float, x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """p = σ(φ0 + φ1 x) (Eq 1.14): what logistic regression says of the class 1."""
+    return torch.sigmoid(intercept + slope * x)
+
+
 def squared_error(intercept: Tensor, slope: Tensor, x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Tensor:
     """Σ (y - φ0 - φ1 x)² of one candidate or of many (Figure 1.6)."""
     return (y - intercept[..., None] - slope[..., None] * x).square().sum(-1)

@@ -10,6 +10,7 @@ from olhar.inspection.instruments.network import NETWORK
 from olhar.inspection.instruments.patches import PATCHES
 from olhar.inspection.instruments.receptive_field import RECEPTIVE_FIELD
 from olhar.inspection.instruments.representation import REPRESENTATION
+from olhar.inspection.instruments.timing import TIMING
 from olhar.inspection.instruments.why import WHY
 from olhar.inspection.instruments.words import WORDS
 
@@ -22,6 +23,7 @@ INSTRUMENTS: dict[str, Instrument] = {
     "representation": REPRESENTATION,
     "gradients": GRADIENTS,
     "landscape": LANDSCAPE,
+    "timing": TIMING,
     "attention": ATTENTION,
     "words": WORDS,
     "anchors": ANCHORS,
