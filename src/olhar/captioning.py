@@ -55,6 +55,7 @@ def text_facts(config: Config, collection: Collection, tokenizer: Tokenizer) -> 
     name = config.model.name or ""
     published = CLIPS.get(name, {})
     captions = [caption for record in collection.split("train") for caption in record.captions]
+    drops = DROPS if collection.task == "align" and not published else {}
     length = CLIP_LENGTH if published else tokenizer.fitting(captions)
     text = {
         "name": published.get("text") or config.model.text,
@@ -62,9 +63,7 @@ def text_facts(config: Config, collection: Collection, tokenizer: Tokenizer) -> 
         "length": length,
         "start": tokenizer.start,
         "end": tokenizer.end,
-        "args": (DROPS if collection.task == "align" and not published else {})
-        | published.get("text_args", {})
-        | dict(config.model.text_args),
+        "args": drops | published.get("text_args", {}) | dict(config.model.text_args),
     }
     return {
         "text": text,

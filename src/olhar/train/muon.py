@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         params: groups; a filter bank [C_out, C_in, h, w] counts as a matrix [C_out, C_in h w].
         lr: of all kinds; of an adaptive group `ADAPTIVE` times as much.
-        weight_decay: decoupled for orthogonal and adaptive groups (w <- w - lr decay w), in the gradient for the others.
+        weight_decay: decoupled for orthogonal and adaptive groups (w <- w - lr decay w), else in the gradient.
     """
 
     def __init__(self, params: Iterable[dict[str, Any]], lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
