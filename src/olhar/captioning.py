@@ -18,7 +18,8 @@ from olhar.models.clip import Clip
 # of the pixels of OpenAI's training images, which those of open_clip took over
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 MOST_KEPT = 20_000  # training captions that a run folder keeps, to describe new images with: 1 MB of text
-# Words hidden and steps left out in training: few captions are soon known by heart.
+# Words hidden and steps left out in training: few captions are soon known by heart. What draws needs every word, and is
+# told an image it has drawn before with other noise.
 DROPS = {"drop_words": 0.1, "drop_path": 0.1}
 # px: of larger images a caption says what they show and not every line of it, and a stem that shrinks them at once
 # leaves time for four times as many
@@ -54,6 +55,7 @@ def text_facts(config: Config, collection: Collection, tokenizer: Tokenizer) -> 
     name = config.model.name or ""
     published = CLIPS.get(name, {})
     captions = [caption for record in collection.split("train") for caption in record.captions]
+    drops = DROPS if collection.task == "align" and not published else {}
     length = CLIP_LENGTH if published else tokenizer.fitting(captions)
     text = {
         "name": published.get("text") or config.model.text,
@@ -61,7 +63,7 @@ def text_facts(config: Config, collection: Collection, tokenizer: Tokenizer) -> 
         "length": length,
         "start": tokenizer.start,
         "end": tokenizer.end,
-        "args": ({} if published else DROPS) | published.get("text_args", {}) | dict(config.model.text_args),
+        "args": drops | published.get("text_args", {}) | dict(config.model.text_args),
     }
     return {
         "text": text,

@@ -114,7 +114,7 @@ class ObjectiveConfig:
     """To detect: squares of the offsets' errors, or what forgives outliers, or one less the overlap of the boxes."""
     predict: Literal["auto", "noise", "image", "velocity"] = "auto"
     """To diffuse: what the network says of an image with noise; each can be had from each other. auto: by its patch."""
-    noise_schedule: Literal["cosine", "linear", "scaled-linear", "flow"] = "cosine"
+    noise_schedule: Literal["cosine", "shifted-cosine", "linear", "scaled-linear", "flow"] = "cosine"
     """To diffuse: how noise grows from level to level; flow: along a straight line."""
     weighting: Literal["uniform", "min-snr"] = "uniform"
     """To diffuse: how much the levels of noise count; uniform is the likelihood of what is predicted."""

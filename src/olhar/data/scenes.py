@@ -11,7 +11,7 @@ Shapes: H W image.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -250,7 +250,17 @@ def least_gap(radius: float, other: float, share: float = 1.0) -> float:
     return radius + other - 2 * HIDDEN_DEPTH * share * min(radius, other)
 
 
-def relation(thing: Thing, other: Thing) -> str:
+@runtime_checkable
+class Placed(Protocol):
+    """What lies somewhere."""
+
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+
+
+def relation(thing: Placed, other: Placed) -> str:
     """Where `thing` is, seen from `other`."""
     across, down = thing.x - other.x, thing.y - other.y
     if abs(down) > abs(across):

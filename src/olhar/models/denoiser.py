@@ -205,6 +205,11 @@ class Denoiser(nn.Module):
         for layer in [self.out, *(m.conv2 for m in self.modules() if isinstance(m, ResidualBlock))]:
             nn.init.zeros_(layer.weight)
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """What sees pixels, and what says them."""
+        return self.stem, self.out
+
     def must_halve(self, size: tuple[int, int]) -> None:
         """Raise UserError for a (height, width) whose sides are no multiples of `step`."""
         if any(side % self.step or not side for side in size):

@@ -27,6 +27,11 @@ class Guided(nn.Module):
         self.denoiser, self.reader = denoiser, reader
         self.register_buffer("nothing", torch.tensor([start] + [end] * (reader.length - 1)), persistent=False)
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """Of the denoiser."""
+        return self.denoiser.ends  # pyright: ignore[reportReturnType]
+
     def forward(
         self,
         noisy: Float[Tensor, "N C H W"],

@@ -20,12 +20,13 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 Kind = Literal["noise", "image", "velocity"]  # what a network is asked for; each can be had from each other
-Schedule = Literal["linear", "scaled-linear", "cosine", "flow"]
+Schedule = Literal["linear", "scaled-linear", "cosine", "shifted-cosine", "flow"]
 Weighting = Literal["uniform", "min-snr"]
 SCHEDULES = get_args(Schedule)
 
 CLEAN = -1  # the level of an image without noise: the last entry of a process's tables
 MOST_BETA = 0.999  # of the cosine schedule, whose last step would otherwise divide by 0 (arXiv 2102.09672)
+SHIFT = 3.0  # how much less is left of the image at a level of "shifted-cosine", as a share of the noise
 GAMMA = 5.0  # the signal-to-noise ratio beyond which images count no more (arXiv 2303.09556, section 3.4)
 
 
@@ -171,16 +172,20 @@ def betas(schedule: Schedule, levels: int) -> Float64[Tensor, " T"]:
 
     "linear" is that of Ho et al., for 1000 levels; "scaled-linear", linear in its root, that of Stable Diffusion;
     "cosine" that of Nichol and Dhariwal (2021, arXiv 2102.09672, Eq 17), which destroys an image more slowly: of the
-    linear one's levels more than half have less than a tenth of its power left.
+    linear one's levels more than half have less than a tenth of its power left. "shifted-cosine" divides its
+    signal-to-noise ratio by SHIFT² (Hoogeboom et al. 2023, arXiv 2301.11093, section 2.1): large flat things are seen
+    through much noise, and where they are and of which colour is settled at levels of which the cosine has few.
     """
     if schedule == "linear":
         return torch.linspace(1e-4, 0.02, levels, dtype=torch.float64)
     if schedule == "scaled-linear":
         return torch.linspace(0.00085**0.5, 0.012**0.5, levels, dtype=torch.float64).square()
-    assert schedule == "cosine", schedule
+    assert schedule in ("cosine", "shifted-cosine"), schedule
     at = torch.arange(levels + 1, dtype=torch.float64) / levels
     # 0.008: the first noise is then just below the steps of 8-bit pixels
     left = ((at + 0.008) / 1.008 * math.pi / 2).cos().square()
+    if schedule == "shifted-cosine":
+        left = left / (left + SHIFT**2 * (1 - left))
     return (1 - left[1:] / left[:-1]).clamp(max=MOST_BETA)
 
 

@@ -46,7 +46,17 @@ def muon_groups(task: nn.Module, weight_decay: float) -> list[dict]:
     """Orthogonal steps for the weights between the first layer and the last; SGD for those two, biases and norms.
 
     The first layer sees pixels and the last gives scores: their scales mean something, and are left to the gradient.
+    A model that names its `ends` has AdamW for all that is no matrix between them, words and places among it: what is
+    looked up is no matrix that something is multiplied by.
     """
+    ends = getattr(getattr(task, "model", None), "ends", None)
+    if ends is not None:
+        inside = {m.weight for m in task.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m not in ends}
+        weights, rest = parameter_groups(task, weight_decay)
+        hidden = [p for p in weights["params"] if p in inside]
+        outer = {"params": [p for p in weights["params"] if p not in inside], "weight_decay": weight_decay}
+        inner = {"params": hidden, "weight_decay": 0.1, "momentum": 0.95, "orthogonal": True}
+        return [inner, outer | {"adaptive": True}, rest | {"adaptive": True}]
     weights, rest = parameter_groups(task, weight_decay)
     first, *hidden, last = weights["params"] if len(weights["params"]) > 1 else [*weights["params"], None]
     # momentum 0.6 and decay 0.1: Jordan's for networks of this kind; a decoupled decay is scaled by the rate
