@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from olhar import build, language
+from olhar import build, growth, language
 from olhar.data.loader import Loader
 from olhar.data.masks import Relabelled
 from olhar.data.reading import Frame
@@ -209,6 +209,7 @@ class Run:
             latent=self.latent_view(),
             drawings=self.drawings(),
             match=language.match_view(self),
+            samples=growth.samples(self.folder.samples),
         )
 
     def drawings(self) -> "dict[str, Figure]":
