@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from olhar.search import Search
 
 
-DETECTOR = ("anchors", "assignment", "objectness", "suppression")  # instruments that a detector's report shows
+DRAWN = {  # instruments that a task's report shows
+    "detect": ("anchors", "assignment", "objectness", "suppression"),
+    "diffuse": ("denoising",),
+}
 MAPPED, WAYS = 150, 4  # images on the map of an autoencoder's latents, and ways between two of them
 
 
@@ -213,11 +216,9 @@ class Run:
         )
 
     def drawings(self) -> "dict[str, Figure]":
-        """What the instruments of a detector draw of its validation images; nothing where these are gone."""
-        if not isinstance(self.task, Detect):
-            return {}
+        """What some instruments draw of the run's validation images; nothing where these are gone."""
         try:
-            return {name: self.inspect(name).figure() for name in DETECTOR}
+            return {name: self.inspect(name).figure() for name in DRAWN.get(self.task.name, ())}
         except UserError:
             return {}
 

@@ -49,7 +49,9 @@ class Asked:
     guidance: float = 2.0
 
 
-def noised(task: Diffuse, image: Float[Tensor, "1 C H W"], levels: Sequence[int], seed: int) -> Float[Tensor, "M C H W"]:
+def noised(
+    task: Diffuse, image: Float[Tensor, "1 C H W"], levels: Sequence[int], seed: int
+) -> Float[Tensor, "M C H W"]:
     """q(x_t | x₀) of one image at the levels, with the same noise in all, so that only its share grows."""
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
     at = torch.tensor(levels, device=image.device)

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from olhar.inspection.figure import FULL, LIGHT, Style, bare, grid
-from olhar.inspection.instrument import Table, Values
-from olhar.ops.noise import CLEAN, Estimate, Process
+from olhar.inspection.instrument import Instrument, Table, Values, always
+from olhar.ops.noise import CLEAN, Estimate, Process, make_process
 from olhar.ops.samplers import make_sampler
 
 POINTS, STEPS, MOMENTS = 600, 100, 6
@@ -87,7 +87,9 @@ def ring() -> Mixture:
     """Five Gaussians around 0, one of them wider, of covariance near 1, as images have."""
     angle = 2 * math.pi * torch.arange(5, dtype=torch.float64) / 5 + math.pi / 2
     around = 1.36 * torch.stack([angle.cos(), angle.sin()], 1)
-    return Mixture(torch.full((5,), 0.2, dtype=torch.float64), around, torch.tensor([0.3, 0.12, 0.12, 0.12, 0.12]).double())
+    return Mixture(
+        torch.full((5,), 0.2, dtype=torch.float64), around, torch.tensor([0.3, 0.12, 0.12, 0.12, 0.12]).double()
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +161,7 @@ def backward(
 
 
 def particles(
-    process: Process,
+    process: Process | None = None,
     mixture: Mixture | None = None,
     count: int = POINTS,
     levels: tuple[int, ...] = (),
@@ -169,8 +171,10 @@ def particles(
 ) -> Particles:
     """Points noised by `process`, and noise brought back by the exact score, as a sampler of `olhar generate` does.
 
-    `levels`: what is looked at, from CLEAN up to the last; without any, some between which the noise grows evenly.
+    `process` is the cosine one where none is given; `levels`: what is looked at, from CLEAN up to the last; without any,
+    some between which the noise grows evenly.
     """
+    process = process or make_process("cosine", zero_terminal=True)
     mixture, generator = mixture or ring(), torch.Generator().manual_seed(seed)
     levels = levels or moments_of(process)
     x, origin = mixture.sample(count, generator)
@@ -222,3 +226,14 @@ def field(axes: Axes, mixture: Mixture, style: Style) -> None:
         at[:, 0], at[:, 1], towards[:, 0], towards[:, 1],
         angles="xy", scale_units="xy", scale=1, color=style.soft, width=0.006, headwidth=4, alpha=0.7, zorder=1,
     )  # fmt: skip
+
+
+# Of no run: `olhar explain diffusion` shows it, and the instrument `denoising` beside images.
+PARTICLES = Instrument(
+    shows="points of a known mixture on their way to noise and back",
+    reading="Noise makes of every cloud the same round one; arrows, the score, point to where points are denser.\n"
+    "Following it leads back to the mixture: the variances of the points should be the exact ones, but for chance.",
+    fits=always,
+    look=lambda subject: particles(),
+    draw=draw,
+)

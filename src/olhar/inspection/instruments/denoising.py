@@ -117,7 +117,8 @@ def draw(values: DenoisingValues, style: Style) -> Figure:
     height, width = values.forward.shape[2:]
     rows, columns = 5 + len(values.words), len(values.levels)
     cell = FULL / columns
-    figure, axes = grid(rows, columns, FULL, cell * (2 + (rows - 2) * height / width) + 0.75)
+    figure, axes = grid(rows, columns, FULL, cell * (2 + (rows - 2) * height / width) + 0.6)
+    figure.get_layout_engine().set(h_pad=0.01, hspace=0.02)  # type: ignore[union-attr]
     back = values.levels[::-1]
     for i, level in enumerate(values.levels):
         show(axes[0, i], values.forward[i], name_of(level))
