@@ -20,7 +20,6 @@ from torch import Tensor
 from olhar import build, growth
 from olhar.config import Config
 from olhar.data.sample import Collection, first_of, to_device
-from olhar.data.text import Tokenizer
 from olhar.errors import UserError
 from olhar.folder import RunFolder
 from olhar.ops.gather import alone

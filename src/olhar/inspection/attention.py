@@ -1,6 +1,7 @@
 """Where a transformer looks: the weights of its attention, head by head and rolled out through its blocks.
 
-Shapes: N images, h heads, T tokens (of patches, perhaps after a class token), S tokens of a context, H W grid of patches.
+Shapes: N images, h heads, T tokens (of patches, perhaps after a class token), S tokens of a context, H W
+grid of patches.
 """
 
 from collections.abc import Iterator, Sequence

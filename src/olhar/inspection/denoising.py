@@ -77,11 +77,11 @@ def way_back(
         steps.append(Step(level, x, estimate.image, joined(list(weights.values()), x.shape[2:]) if weights else None))
         return estimate
 
-    x = noise
-    for state in make_sampler("ddim")(predict, x, task.process, levels, lambda: torch.zeros_like(x)):
-        x = state.noisy
+    result = noise
+    for state in make_sampler("ddim")(predict, noise, task.process, levels, lambda: torch.zeros_like(noise)):
+        result = state.noisy
         yield steps[-1]
-    yield x
+    yield result
 
 
 def joined(weights: Sequence[Float[Tensor, "N h L S"]], size: Sequence[int]) -> Float[Tensor, "N S H W"]:

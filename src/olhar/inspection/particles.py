@@ -9,6 +9,7 @@ Shapes: K Gaussians, N points, M moments.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -87,9 +88,8 @@ def ring() -> Mixture:
     """Five Gaussians around 0, one of them wider, of covariance near 1, as images have."""
     angle = 2 * math.pi * torch.arange(5, dtype=torch.float64) / 5 + math.pi / 2
     around = 1.36 * torch.stack([angle.cos(), angle.sin()], 1)
-    return Mixture(
-        torch.full((5,), 0.2, dtype=torch.float64), around, torch.tensor([0.3, 0.12, 0.12, 0.12, 0.12]).double()
-    )
+    wide = torch.tensor([0.3, 0.12, 0.12, 0.12, 0.12], dtype=torch.float64)
+    return Mixture(torch.full_like(wide, 0.2), around, wide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def forward(
 ) -> Float64[Tensor, "M N 2"]:
     """The points at the levels, each from the one before by q(x_t | x_s): the chain, not the closed form."""
     places = [x]
-    for before, after in zip(levels, levels[1:], strict=False):
+    for before, after in pairwise(levels):
         scale, deviation = process.step(before, after)
         places.append(scale * places[-1] + deviation * torch.randn(x.shape, generator=generator, dtype=x.dtype))
     return torch.stack(places)
@@ -171,8 +171,8 @@ def particles(
 ) -> Particles:
     """Points noised by `process`, and noise brought back by the exact score, as a sampler of `olhar generate` does.
 
-    `process` is the cosine one where none is given; `levels`: what is looked at, from CLEAN up to the last; without any,
-    some between which the noise grows evenly.
+    `process` is the cosine one where none is given; `levels`: what is looked at, from CLEAN up to the last;
+    without any, some between which the noise grows evenly.
     """
     process = process or make_process("cosine", zero_terminal=True)
     mixture, generator = mixture or ring(), torch.Generator().manual_seed(seed)

@@ -79,7 +79,7 @@ class MatchView:
 
 @dataclass(frozen=True)
 class Moment:
-    """What a run drew when it had trained for `seconds`, `epoch` passes over its images: images, and what each is of."""
+    """What a run drew when it had trained for `seconds`, `epoch` passes over its data: images, and what each shows."""
 
     epoch: float
     seconds: float

@@ -1,5 +1,5 @@
-"""How an image becomes noise, and noise an image (Figure 5.2), with points whose score is known beside it, and where the
-words of a caption are looked at."""
+"""How an image becomes noise, and noise an image (Figure 5.2), beside points whose score is known; and where the words
+of a caption are looked at."""
 
 from dataclasses import dataclass
 

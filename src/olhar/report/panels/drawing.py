@@ -82,8 +82,8 @@ def grown_panel(story: Story) -> Panel | None:
         passes = f"{number(moment.epoch)} pass{'' if moment.epoch == 1 else 'es'}"
         rows.append((f"after {duration(moment.seconds)} of training", passes, pictures))
     reading = (
-        "The same requests from the same noise, drawn as it learnt: colours and rough places come first, then outlines, "
-        "then details. Rows that no longer change say that more of the same training will not help."
+        "The same requests from the same noise, drawn as it learnt: colours and rough places come first, then "
+        "outlines, then details. Rows that no longer change say that more of the same training will not help."
     )
     return Panel("grown", "As it learnt", reading, part("strips", rows, is_small(story), "ways"))
 
@@ -103,8 +103,8 @@ def samples_panel(story: Story) -> Panel | None:
     asked = story.samples.last[0][0] is not None
     what = "its classes" if story.classes else "captions of the validation split"
     reading = (
-        f"{f'Asked for {what}, by the' if asked else 'By the'} best weights, the first seeds: none was chosen. Look for "
-        f"{'what does not fit its words, for ' if asked else ''}pictures that are all alike, and for copies of the "
+        f"{f'Asked for {what}, by the' if asked else 'By the'} best weights, the first seeds: none was chosen. Look "
+        f"for {'what does not fit its words, for ' if asked else ''}pictures that are all alike, and for copies of the "
         "training images."
     )
     return Panel("examples", "Drawn", reading, part("pictures", items, is_small(story)))
@@ -119,8 +119,8 @@ def reverse_panel(story: Story) -> Panel | None:
         return None
     rows = [("", text or "", [(data_uri(one), "") for one in way]) for text, way in story.samples.strips]
     reading = (
-        "The way back of Figure 5.2: what the model took the image for, step after step, from pure noise to the result. "
-        "What is there from early on was settled by the noise and the words; what still changes late are details."
+        "The way back of Figure 5.2: what the model took the image for, step after step, from pure noise to the "
+        "result. What is there from early on was settled by the noise and the words; what changes late are details."
     )
     return Panel("reverse", "From noise to image", reading, part("strips", rows, is_small(story), "ways"))
 
