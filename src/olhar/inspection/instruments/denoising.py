@@ -22,6 +22,7 @@ from olhar.tasks.diffuse import Diffuse
 COLUMNS, STEPS = 8, 28  # moments of the figure; steps of the way back
 WORDS = 6  # rows of the figure for words, those that are looked at most unevenly
 LONGEST = 60  # letters of a caption above the figure
+LEAST = 0.5  # the share of attention above the mean that is fully tinted: less, in all maps, shows as the little it is
 SEED = 0
 
 
@@ -116,9 +117,9 @@ def draw(values: DenoisingValues, style: Style) -> Figure:
     """To noise: the image and points; back: what there is, what the network sees in it, points; a row a word."""
     height, width = values.forward.shape[2:]
     rows, columns = 5 + len(values.words), len(values.levels)
-    cell = FULL / columns
-    figure, axes = grid(rows, columns, FULL, cell * (2 + (rows - 2) * height / width) + 0.6)
-    figure.get_layout_engine().set(h_pad=0.01, hspace=0.02)  # type: ignore[union-attr]
+    cell = 0.91 * FULL / columns  # the rest is gaps and the names of the rows
+    figure, axes = grid(rows, columns, FULL, cell * (2 + (rows - 2) * height / width) + 0.55 + 0.04 * rows)
+    figure.get_layout_engine().set(h_pad=0.015, hspace=0.02)  # type: ignore[union-attr]
     back = values.levels[::-1]
     for i, level in enumerate(values.levels):
         show(axes[0, i], values.forward[i], name_of(level))
@@ -128,10 +129,10 @@ def draw(values: DenoisingValues, style: Style) -> Figure:
         if back[i] != CLEAN:
             field(axes[4, i], values.points.mixture.noised(values.points.process, back[i]), style)
         cloud(axes[4, i], values.points.backward[i], values.points.end, style)
-    for row, heat in zip(axes[5:], values.attention, strict=True):
-        low, high = heat.min(), heat.max()
+    more = beyond_the_mean(values.attention)
+    for row, heat in zip(axes[5:], more / max(more.max(initial=0.0), LEAST), strict=True):
         for axis, image, one in zip(row, values.said, heat, strict=False):
-            axis.imshow(glow(image, spread((one - low) / max(high - low, 1e-12), (height, width)), style))
+            axis.imshow(glow(image, spread(one, (height, width)), style))
             bare(axis)
         row[-1].set_visible(False)  # nothing is asked of a clean image
     names = ["to noise", "points", "and back", "taken for", "points", *(f"“{word}”" for word in values.words)]
@@ -140,6 +141,11 @@ def draw(values: DenoisingValues, style: Style) -> Figure:
     asked = values.asked if len(values.asked) <= LONGEST else values.asked[: LONGEST - 1] + "…"
     figure.suptitle(f"Asked for: {asked}" if asked else "Asked for nothing", fontsize=8, x=0.01, ha="left")
     return figure
+
+
+def beyond_the_mean(attention: Float[np.ndarray, "W M h w"]) -> Float[np.ndarray, "W M h w"]:
+    """By which share a place looks at a word more than places do on average, at least 0."""
+    return (attention / attention.mean((2, 3), keepdims=True) - 1).clip(min=0)
 
 
 def named(axes: Axes, name: str) -> None:
@@ -156,7 +162,7 @@ def spread(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 DENOISING = Instrument(
     shows="an image on its way to noise and a new one on its way back, and where its words are looked at",
     reading="Noise is mixed in evenly; on the way back 'taken for' shows what the network sees in each noisy image.\n"
-    "Points do the same with a score that is known (arrows); tinted places look at a word, on one scale a row.",
+    "Points do the same with a score that is known (arrows). Tinted places look at a word more than others do.",
     fits=needs_drawing,
     look=look,
     draw=draw,
