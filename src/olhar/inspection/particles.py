@@ -24,7 +24,7 @@ from olhar.ops.samplers import make_sampler
 
 POINTS, STEPS, MOMENTS = 600, 100, 6
 REACH = 3.0  # of a drawing, around 0: nearly all of N(0, 1)
-ARROWS = 13  # on a side
+ARROWS = 11  # on a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +209,8 @@ def name_of(level: int) -> str:
 def cloud(axes: Axes, x: Float[Tensor, "N 2"], groups: Int[Tensor, " N"], style: Style) -> None:
     """Points in the colours of their groups, on a square around 0."""
     colours = [style.colour(k) for k in groups.tolist()]
-    axes.scatter(x[:, 0], x[:, 1], s=2.2, c=colours, linewidths=0, alpha=0.75, zorder=2)
+    # as pixels: thousands of circles would make a page slow
+    axes.scatter(x[:, 0], x[:, 1], s=2.2, c=colours, linewidths=0, alpha=0.75, zorder=2, rasterized=True)
     axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
     bare(axes)
     axes.set_facecolor(style.sunk)
