@@ -55,7 +55,7 @@ def test_equal_weights_draw_equal_images_and_no_random_number_is_taken(run: olha
     assert torch.equal(torch.get_rng_state(), state)
     assert run.task.training
     run.task.eval()
-    files = [tmp_path / name / "moment-04.png" for name in ("once", "again")]
+    files = [tmp_path / name / "moment-0004.png" for name in ("once", "again")]
     assert files[0].read_bytes() == files[1].read_bytes()
     found = growth.samples(tmp_path / "once")
     assert found is not None

@@ -106,7 +106,7 @@ class Growth:
         """
         drawn = list(self.draw(IMAGES, BRIEF))
         told = {**when, "texts": [one.settings.get("text") for one in drawn], "steps": BRIEF}
-        write(self.folder / f"moment-{number:02d}.png", [one.image for one in drawn], told)
+        write(self.folder / f"moment-{number:04d}.png", [one.image for one in drawn], told)
 
     def end(self) -> None:
         """Draw and keep the images of the end: one file each, as `olhar generate` writes them.
