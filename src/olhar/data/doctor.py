@@ -77,11 +77,7 @@ def examine(
     drop = frozenset(bad) | frozenset(tiny) | partners.unusable
     kept = [record for record in collection.records if record.id not in drop]
     findings = [*collection.findings, *checks.of_files(bad, good, tiny), *partners.findings]
-    findings += [
-        *checks.of_copies(kept, good),
-        *checks.of_labels(collection, kept),
-        *checks.of_margins(collection, good),
-    ]
+    findings += [*checks.of_copies(kept, good), *checks.of_labels(collection, kept)]
     findings += checks.of_margins(collection, good)
     findings += box_checks.of_boxes(collection, kept, good)
     findings += caption_checks.of_captions(collection, kept)
