@@ -146,7 +146,7 @@ def inspect_options(parser: Usage) -> None:
 def explain_options(parser: Usage) -> None:
     """What may follow `olhar explain`."""
     parser.takes_minus = True
-    parser.add_argument("expression", metavar="EXPRESSION", help="such as '(x - 5)**2 + 8', or 'a = w*x + b; a**2'")
+    parser.add_argument("expression", metavar="EXPRESSION", help="as '(x - 5)**2 + 8', 'a = w*x + b; a**2'; or diffusion")
     parser.add_argument("--at", action="append", type=point, metavar="x=3", help="where to compute it: x=3,w=0.5")
     parser.add_argument("--by", action="append", metavar="NAME", help="what to differentiate by [x, y and z, else all]")
     parser.add_argument("--out", type=picture_file, metavar="FILE", help="draw its graph: an SVG, PNG or PDF file")

@@ -164,7 +164,8 @@ def generate(found: Namespace) -> int:
             for path, one in sheet.save(drawn, out, found.strip, columns):
                 files.append({"file": str(path), **one.settings})
     except KeyboardInterrupt:
-        print(f"\nInterrupted: {len(files)} finished images are in {out}.", file=sys.stderr)
+        kept = f"{len(files)} finished images are in {out}" if files else "no image was finished yet"
+        print(f"\nInterrupted: {kept}.", file=sys.stderr)
         return 130
     if found.json:
         terminal.print_json(files)
@@ -198,6 +199,9 @@ def inspect(found: Namespace) -> int:
 def explain(found: Namespace) -> int:
     """Take an expression apart by the chain rule: its operations, their derivatives, and the way back."""
     from olhar import terminal
+
+    if found.expression == "diffusion":
+        return explain_diffusion(found)
     from olhar.theory.expression import parse
 
     parse(found.expression)  # a mistake is told before anything large is imported
@@ -211,6 +215,20 @@ def explain(found: Namespace) -> int:
 
         save(draw(chain), found.out, LIGHT)
     return terminal.show_chain(chain, found.out, found.json)
+
+
+def explain_diffusion(found: Namespace) -> int:
+    """Points of a known mixture on their way to noise and back (Figure 5.2)."""
+    if found.at or found.by:
+        raise UserError("--at and --by are for expressions: leave them out for diffusion.")
+    from olhar import terminal
+    from olhar.inspection.figure import LIGHT, save
+    from olhar.inspection.particles import PARTICLES, draw, particles
+    from olhar.look import Look
+
+    values = particles()
+    files = [save(draw(values), found.out, LIGHT)] if found.out else []
+    return terminal.show_look(Look("diffusion", PARTICLES, values), files, found.json)
 
 
 def models(found: Namespace) -> int:

@@ -6,7 +6,7 @@ data + config -> task, loaders, optimizer -> Algorithm 1 -> best weights -> eval
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -17,13 +17,14 @@ from accelerate.utils import broadcast, broadcast_object_list, gather_object
 from safetensors.torch import load_file
 from torch import Tensor
 
-from olhar import build
+from olhar import build, growth
 from olhar.config import Config
 from olhar.data.sample import Collection, first_of, to_device
 from olhar.errors import UserError
 from olhar.folder import RunFolder
 from olhar.ops.gather import alone
 from olhar.plan import Decision, ema_decay
+from olhar.tasks.diffuse import Diffuse
 from olhar.train import checkpoint
 from olhar.train.device import Precision, choose_precision, keep_memory, seed_everything, to_format
 from olhar.train.evaluate import evaluate
@@ -78,6 +79,11 @@ class Fit:
             for split in ("val", "test")
             if self.sizes[split]
         }
+        self.tokenizer = feeder.tokenizer
+        self.growth = None
+        if isinstance(self.task, Diffuse):
+            asked = growth.wishes(collection.split("val"), self.task.class_names)
+            self.growth = growth.Growth(self, folder.samples, asked)
         self.precision = self.measure_precision()
         self.accelerator = make_accelerator(device, self.precision.choice)
         self.optimizer = build.make_task_optimizer(self.task, config)
@@ -117,14 +123,18 @@ class Fit:
         return broadcast_object_list([value])[0] if self.world > 1 else value
 
     def measure_length(self) -> tuple[Length, int]:
-        """How many steps, or how many seconds, and how many evaluations on the way."""
+        """How many steps, or how many seconds, and how many evaluations on the way; of a run that learns to draw also
+        when it draws."""
         if known := self.facts.get("length"):
+            if self.growth:
+                self.growth.moments = growth.Moments(**known["drawing"])
             return Length(steps=known["steps"], seconds=known["seconds"]), known["evaluations"]
         train = self.config.train
         if self.deadline is None:
             assert train.epochs is not None
             steps = train.epochs * math.ceil(len(self.batches) / self.config.optim.accumulate)
             length, evaluations = Length(steps=steps), min(train.evaluations, train.epochs)
+            drawing = self.growth and self.growth.plan(evaluations)
         else:
             image = self.seconds_to_evaluate()
             after = REPORT_SECONDS + 1.25 * image * ((2 + self.task.tuned) * self.sizes["val"] + self.sizes["test"])
@@ -135,9 +145,15 @@ class Fit:
                     f"{self.sizes['test']:,} images and reporting leave no time to train. Give twice as much."
                 )
             affordable = EVALUATION_SHARE * seconds / (image * self.sizes["val"])
-            length, evaluations = Length(seconds=seconds), max(1, min(train.evaluations, int(affordable)))
-        length, evaluations = self.agreed((length, evaluations))
+            evaluations = max(1, min(train.evaluations, int(affordable)))
+            if drawing := self.growth and self.growth.plan(evaluations, image, seconds):
+                seconds -= 1.25 * image * self.growth.passes_after(drawing)
+            length = Length(seconds=seconds)
+        length, evaluations, drawing = self.agreed((length, evaluations, drawing))
         self.facts["length"] = asdict(length) | {"evaluations": evaluations}
+        if self.growth and drawing:
+            self.growth.moments = drawing
+            self.facts["length"]["drawing"] = asdict(drawing)
         return length, evaluations
 
     @torch.inference_mode()
@@ -228,7 +244,29 @@ class Fit:
             for tensor in [*self.task.buffers(), *(self.ema.average if self.ema else [])]:
                 broadcast(tensor)  # in place
         with self.averaged():
-            return evaluate(self.task, self.loaders["val"].epoch(0), self.accelerator)
+            found = evaluate(self.task, self.loaders["val"].epoch(0), self.accelerator)
+            self.draw()
+        return found
+
+    def draw(self) -> None:
+        """Where it is a moment to: what the weights are able to draw."""
+        position, number = self.position, math.floor(self.training.progress * self.evaluations + 1e-9)
+        if self.growth is not None and self.main and self.growth.due(position.evaluations, number):
+            passes = position.passes(len(self.batches))
+            with self.telling():
+                self.growth.moment(number, step=position.step, epoch=passes, seconds=position.seconds)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """A picture that fails is told and is no reason to lose a run."""
+        try:
+            yield
+        except UserError as mistake:
+            self.log.event("drawing", str(mistake), self.position.step)
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """While this holds, heavy operations use the number format of the training."""
+        return self.accelerator.autocast()
 
     def keep_best(self) -> None:
         if self.main:
@@ -264,6 +302,9 @@ class Fit:
                 rows = gather_object(rows)
             if self.main:
                 self.folder.write_rows(split, rows)
+        if self.growth and self.main:
+            with self.telling():
+                self.growth.end()
         return result
 
 

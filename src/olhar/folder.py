@@ -2,7 +2,7 @@
 
 config.yaml (every setting, resolved), run.json (facts: task, classes, preprocessing, plan, versions, results),
 model.safetensors (the best weights), checkpoint/ (what resuming needs), metrics.jsonl, evaluation/, report.html; where
-it learnt from captions also tokenizer.json and captions.json.
+it learnt from captions also tokenizer.json and captions.json; where it learnt to draw samples/, what it drew meanwhile.
 """
 
 import json
@@ -33,6 +33,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.splits = self.path / "splits.json"
         self.evaluation = self.path / "evaluation"
+        self.samples = self.path / "samples"
         self.report = self.path / "report.html"
         self.tokenizer_file = self.path / "tokenizer.json"
         self.captions_file = self.path / "captions.json"

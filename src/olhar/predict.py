@@ -31,6 +31,7 @@ from olhar.tasks.align import CaptionPrediction
 from olhar.tasks.box_task import BoxPrediction, predictions
 from olhar.tasks.classify import ClassPrediction
 from olhar.tasks.detect import Detect
+from olhar.tasks.diffuse import Diffuse
 from olhar.tasks.pixel_task import PixelTask
 from olhar.tasks.segment import MaskPrediction
 from olhar.tasks.task import Prediction, Task
@@ -74,8 +75,9 @@ def predict_files(
         inputs: files, folders (with all below them), patterns such as `img*.jpg`, or `-` for standard input.
         unreadable: receives name -> reason for the images that are left out.
     Raises:
-        UserError: an input does not exist, or there is no image in any of them.
+        UserError: an input does not exist, there is no image in any of them, or the run learnt to draw.
     """
+    check_answers(run.task)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         paths = {"stdin" if p.parent == scratch else str(p): p for p in expand(inputs, scratch)}
@@ -157,13 +159,23 @@ def predict_pixels(
 
 
 def check_output(task: Task, out: Path | None, form: str | None) -> None:
-    """Raise UserError where files are asked for (`--out`, `--format`) that a task has not."""
+    """Raise UserError where files are asked for (`--out`, `--format`) that a task has not, or it has no answers."""
+    check_answers(task)
     boxes = isinstance(task, Detect)
     if out and not (boxes or isinstance(task, PixelTask)):
         raise UserError("The answers of this run are words or numbers, no files for --out: use --csv or --json.")
     if form and not (out and boxes):
         why = "says in which form boxes go to a folder" if boxes else "is for runs that find boxes"
         raise UserError(f"--format {form} {why}: {'add --out DIR' if boxes else 'leave it out'}.")
+
+
+def check_answers(task: Task) -> None:
+    """Raise UserError for a run that learnt to draw: of a given image it could say only how noisy it looks."""
+    if isinstance(task, Diffuse):
+        raise UserError(
+            "This run learnt to draw, and has no answers about images: ask it with `olhar generate`, "
+            "which begins from an image with --init-image, or measure it with `olhar evaluate`."
+        )
 
 
 def expand(inputs: Sequence[str | Path], folder: Path) -> list[Path]:

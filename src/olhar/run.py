@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from olhar import build, language
+from olhar import build, growth, language
 from olhar.data.loader import Loader
 from olhar.data.masks import Relabelled
 from olhar.data.reading import Frame
@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from olhar.search import Search
 
 
-DETECTOR = ("anchors", "assignment", "objectness", "suppression")  # instruments that a detector's report shows
+DRAWN = {  # instruments that a task's report shows
+    "detect": ("anchors", "assignment", "objectness", "suppression"),
+    "diffuse": ("denoising",),
+}
 MAPPED, WAYS = 150, 4  # images on the map of an autoencoder's latents, and ways between two of them
 
 
@@ -216,15 +219,13 @@ class Run:
             latent=self.latent_view(),
             drawings=self.drawings(),
             match=language.match_view(self),
+            samples=growth.samples(self.folder.samples),
         )
 
     def drawings(self) -> "dict[str, Figure]":
-        """What the instruments of a detector, or of words that look at patches, draw of the validation images; nothing
-        where these are gone."""
-        fused = isinstance(self.task, Align) and self.task.model.fusion is not None
-        names = DETECTOR if isinstance(self.task, Detect) else ("words",) if fused else ()
+        """What some instruments draw of the run's validation images; nothing where these are gone."""
         try:
-            return {name: self.inspect(name).figure() for name in names}
+            return {name: self.inspect(name).figure() for name in DRAWN.get(self.task.name, ())}
         except UserError:
             return {}
 

@@ -58,6 +58,14 @@ def check(folder: Path, level: str = "quick") -> Report:
     return examine(recognise(folder, config=DataConfig(val_fraction=0.0)), level)  # type: ignore[arg-type]
 
 
+def test_who_learns_to_draw_is_told_what_is_cut_off(folder: Path) -> None:
+    picture(99, height=20, width=64).save(folder / "train/cat/wide.png")
+    drawing = examine(recognise(folder, config=DataConfig(val_fraction=0.0, task="diffuse")))
+    said = the("not-square", drawing)
+    assert said.message == "1 image of 61 is not square, and cut to the middle: train/cat/wide.png."
+    assert not codes(check(folder)) & {"not-square"}
+
+
 def test_healthy_images_have_sizes_and_no_findings(folder: Path) -> None:
     picture(99, height=20, width=64).save(folder / "train/cat/wide.png")
     for level in ("quick", "full"):

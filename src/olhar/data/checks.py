@@ -126,6 +126,15 @@ def of_labels(collection: Collection, records: Sequence[Record]) -> Iterator[Fin
         yield few_images(train)
 
 
+def of_margins(collection: Collection, good: Looks) -> Iterator[Finding]:
+    """Whoever learns to draw learns squares: of other images the ends are never seen, and never drawn."""
+    cut = [id for id, found in good.items() if found.width != found.height]
+    if collection.task == "diffuse" and cut:
+        what = f"{count(len(cut), 'image')} of {len(good):,} {verb(cut, 'is', 'are')} not square, and cut to the middle"
+        cure = "Cut them yourself where the ends matter."
+        yield finding("repaired", "not-square", what, cure, cut)
+
+
 def of_classes(collection: Collection, records: Sequence[Record]) -> Iterator[Finding]:
     """Classes that are rare, absent from a split, or outweighed by others."""
     names = collection.class_names

@@ -16,7 +16,7 @@ from olhar.data.sample import Collection, Finding
 from olhar.data.survey import Look, Progress, survey
 from olhar.errors import UserError
 
-VERSION = 2  # of what is stored: another one is not read
+VERSION = 3  # of what is stored: another one is not read
 SMALLEST_SIDE = 4  # px: less is no picture, but a spacer of a web page or a mistake
 
 
@@ -78,6 +78,7 @@ def examine(
     kept = [record for record in collection.records if record.id not in drop]
     findings = [*collection.findings, *checks.of_files(bad, good, tiny), *partners.findings]
     findings += [*checks.of_copies(kept, good), *checks.of_labels(collection, kept)]
+    findings += checks.of_margins(collection, good)
     findings += box_checks.of_boxes(collection, kept, good)
     findings += caption_checks.of_captions(collection, kept)
     shown = {id: found for id, found in good.items() if id not in tiny} or good

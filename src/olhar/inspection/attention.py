@@ -1,6 +1,7 @@
 """Where a transformer looks: the weights of its attention, head by head and rolled out through its blocks.
 
-Shapes: N images, h heads, T tokens (of patches, perhaps after a class token), H W grid of patches.
+Shapes: N images, h heads, T tokens (of patches, perhaps after a class token), S tokens of a context, H W
+grid of patches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,9 @@ from olhar.layers.attention import MultiHeadAttention
 
 
 @contextmanager
-def attention_weights_of(model: nn.Module) -> Iterator[dict[str, Float[Tensor, "N h T T"]]]:
-    """Keep the weights of every self-attention in `model` by its name, for as long as the `with` lasts.
+def attention_weights_of(model: nn.Module, cross: bool = False) -> Iterator[dict[str, Float[Tensor, "N h T S"]]]:
+    """Keep the weights of every self-attention in `model` by its name, or of every cross-attention, whose context is
+    not its own tokens, for as long as the `with` lasts.
 
     What runs never forms them (ops/attention.py): they are computed beside it from the same tokens.
     """
@@ -24,7 +26,9 @@ def attention_weights_of(model: nn.Module) -> Iterator[dict[str, Float[Tensor, "
 
     def keep(name: str) -> Any:
         def hook(module: MultiHeadAttention, inputs: Any, named: dict[str, Any]) -> None:
-            found[name] = module.weights(*inputs, **named).float()
+            context = inputs[1] if len(inputs) > 1 else named.get("context")
+            if (context is not None) == cross:
+                found[name] = module.weights(*inputs, **named).float()
 
         return hook
 

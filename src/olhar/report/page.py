@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from olhar.inspection.network import NetworkTable
 from olhar.report.panels import PANELS
 from olhar.report.parts import style, templates
-from olhar.report.story import Images, LatentView, MatchView, read_story
+from olhar.report.story import Images, LatentView, MatchView, Samples, read_story
 
 EYE = Markup(
     '<svg viewBox="0 0 40 24" aria-hidden="true">'
@@ -28,6 +28,7 @@ def write_report(
     latent: LatentView | None = None,
     drawings: Mapping[str, Figure] | None = None,
     match: MatchView | None = None,
+    samples: Samples | None = None,
 ) -> Path:
     """Write `report.html` into a run folder and return its path.
 
@@ -38,10 +39,11 @@ def write_report(
         latent: of an autoencoder, ways between images and a map.
         drawings: what instruments drew, in the light style, by their names.
         match: of images and captions, how similar each is to each.
+        samples: of a run that learnt to draw, what it drew.
     Raises:
         UserError: `run` is not a run folder, or a file in it is damaged.
     """
-    story = read_story(run, images, network, latent, drawings, match)
+    story = read_story(run, images, network, latent, drawings, match, samples)
     page = (
         templates()
         .get_template("page.html")

@@ -28,6 +28,7 @@ NAMES = {
     "ap": "average precision",
     "ap50": "average precision at IoU 0.5",
     "ap75": "average precision at IoU 0.75",
+    "mse": "mean squared error",
     "psnr": "PSNR",
     "psnr_before": "PSNR before",
     "ssim": "SSIM",
@@ -77,6 +78,26 @@ class MatchView:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What a run drew when it had trained for `seconds`, `epoch` passes over its data: images, and what each shows."""
+
+    epoch: float
+    seconds: float
+    images: Sequence[Tensor]
+    texts: Sequence[str | None]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a run drew: the same at some moments of its training; more in the end, with what was asked for; of some of
+    these the way they came, from noise on."""
+
+    grown: Sequence[Moment]
+    last: Sequence[tuple[str | None, Tensor]]
+    strips: Sequence[tuple[str | None, Sequence[Tensor]]]
+
+
+@dataclass(frozen=True)
 class Story:
     """A run. `facts` is run.json; `train`, `val`, `events` are the lines of metrics.jsonl by their kind.
 
@@ -97,6 +118,7 @@ class Story:
     latent: LatentView | None = None
     drawings: Mapping[str, Figure] = field(default_factory=dict)  # of instruments, by their names
     match: MatchView | None = None
+    samples: Samples | None = None
 
     def get(self, path: str, default: Any = None) -> Any:
         """A fact by its dotted path: get("model.parameters")."""
@@ -180,6 +202,11 @@ class Story:
     def reconstructed(self) -> bool:
         return self.task == "reconstruct" and bool(self.predictions)
 
+    @property
+    def drawn(self) -> bool:
+        """It learnt to draw, and was evaluated."""
+        return self.task == "diffuse" and bool(self.predictions)
+
     @cached_property
     def confusions(self) -> np.ndarray:
         """Of each segmented image its pixels by true class and answer, [N, K, K]."""
@@ -229,6 +256,7 @@ def read_story(
     latent: LatentView | None = None,
     drawings: Mapping[str, Figure] | None = None,
     match: MatchView | None = None,
+    samples: Samples | None = None,
 ) -> Story:
     """Raises UserError where `run` is not a run folder."""
     path = run / "run.json"
@@ -255,6 +283,7 @@ def read_story(
         latent=latent,
         drawings=drawings or {},
         match=match,
+        samples=samples,
     )
 
 

@@ -2,6 +2,7 @@
 
 from olhar.inspection.instrument import Instrument
 from olhar.inspection.instruments.attention import ATTENTION
+from olhar.inspection.instruments.denoising import DENOISING
 from olhar.inspection.instruments.detection import ANCHORS, ASSIGNMENT, OBJECTNESS, SUPPRESSION
 from olhar.inspection.instruments.feature_maps import FEATURE_MAPS
 from olhar.inspection.instruments.gradients import GRADIENTS
@@ -26,6 +27,7 @@ INSTRUMENTS: dict[str, Instrument] = {
     "timing": TIMING,
     "attention": ATTENTION,
     "words": WORDS,
+    "denoising": DENOISING,
     "anchors": ANCHORS,
     "assignment": ASSIGNMENT,
     "objectness": OBJECTNESS,

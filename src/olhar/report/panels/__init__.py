@@ -16,6 +16,7 @@ from olhar.report.panels.detection import (
     precision_recall_panel,
     worst_boxes_panel,
 )
+from olhar.report.panels.drawing import grown_panel, levels_panel, reverse_panel, samples_panel
 from olhar.report.panels.headline import headline_panel
 from olhar.report.panels.latent import latent_panel
 from olhar.report.panels.messages import messages_panel
@@ -55,6 +56,10 @@ PANELS: tuple[Callable[[Story], Panel | None], ...] = (
     masks_panel,
     boxes_panel,
     restored_panel,
+    samples_panel,
+    grown_panel,
+    levels_panel,
+    reverse_panel,
     latent_panel,
     calibration_panel,
     inside_panel,

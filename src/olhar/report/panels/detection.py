@@ -102,7 +102,7 @@ def inside_panel(story: Story) -> Panel | None:
         f"How answers come about, on images of the validation split; olhar inspect RUN {next(iter(story.drawings))} "
         "draws the same of others, with the numbers."
     )
-    return Panel("inside", "From anchors to answers", reading, join(*parts))
+    return Panel("inside", "From anchors to answers" if story.detected else "Inside", reading, join(*parts))
 
 
 def boxes_panel(story: Story) -> Panel | None:

@@ -8,6 +8,8 @@ from markupsafe import Markup
 
 from olhar.inspection.confusion import average_precision, intersection_over_union
 from olhar.inspection.intervals import bootstrap, wilson
+from olhar.report.panels.drawing import says_nothing
+from olhar.report.panels.drawing import shown as drawn
 from olhar.report.panels.pictures import any_pictures, is_tiny
 from olhar.report.parts import part
 from olhar.report.story import Panel, Story, metric_name
@@ -30,7 +32,7 @@ def headline_panel(story: Story) -> Panel:
     name, split, value = result(story)
     interval = interval_of(story)
     label = f"{metric_name(name)} on the {split} split" if value is not None else ""
-    uris = [uri for uri in any_pictures(story, MOSAIC) if uri]
+    uris = [uri for uri in any_pictures(story, MOSAIC) if uri] if story.task != "diffuse" else list(drawn(story))
     shown = part(
         "headline",
         sentence=sentence(story),
@@ -39,7 +41,7 @@ def headline_panel(story: Story) -> Panel:
         interval=explain(story, name, interval),
         rule=ruler(story, name, value, interval) if value is not None and interval else "",
         # only full rows of six
-        examples=uris[: len(uris) // 6 * 6],
+        examples=uris[: min(len(uris), MOSAIC) // 6 * 6],
         pixels=is_tiny(story),
         items=facts(story),
     )
@@ -58,6 +60,8 @@ def sentence(story: Story) -> str:
         learnt = f"learned to find objects of {plural(len(story.classes), 'class', 'classes')}"
     elif story.task == "reconstruct":
         learnt = LEARNT[story.get("task.settings.corruption", "none")]
+    elif story.task == "diffuse":
+        learnt = "learned to draw"
     elif story.task == "align":
         learnt = "learned which caption belongs to which image"
     elif story.multilabel:
@@ -78,7 +82,7 @@ def result(story: Story) -> tuple[str, str, float | None]:
     values = [line[name] for line in story.val if isinstance(line.get(name), (int, float))]
     if not values:
         return name, "validation", None
-    return name, "validation", min(values) if name in ("loss", "mae", "rmse") else max(values)
+    return name, "validation", min(values) if name in ("loss", "mae", "mse", "rmse") else max(values)
 
 
 def interval_of(story: Story) -> tuple[float, float] | None:
@@ -99,6 +103,8 @@ def interval_of(story: Story) -> tuple[float, float] | None:
                 return np.nanmean(intersection_over_union((draws @ cells).reshape(-1, k, k)), axis=1)
 
         return bootstrap(mean_overlap, n)
+    if story.drawn and story.watch == "mse":
+        return bootstrap(lambda draws: draws @ story.column("mse") / n, n)
     if story.reconstructed and story.watch == "psnr":
         return bootstrap(lambda draws: draws @ story.column("psnr") / n, n)
     if story.labelled and story.watch == "mean_average_precision":
@@ -126,6 +132,8 @@ def baseline(story: Story) -> tuple[float, str] | None:
         common = story.confusions.sum((0, 2)).argmax()
         share = story.confusions.sum((0, 2))[common] / story.confusions.sum()
         return float(share / len(story.classes)), f"Calling every pixel “{story.classes[common]}”"
+    if story.drawn:
+        return says_nothing(story), "Saying 0"
     if story.reconstructed and "psnr_before" in story.predictions[0]:
         return float(story.column("psnr_before").mean()), "Leaving the images as they are"
     if story.labelled:
