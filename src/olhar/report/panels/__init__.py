@@ -11,12 +11,12 @@ from olhar.report.panels.data import data_panel
 from olhar.report.panels.detection import (
     boxes_panel,
     found_panel,
-    inside_panel,
     kinds_panel,
     precision_recall_panel,
     worst_boxes_panel,
 )
 from olhar.report.panels.headline import headline_panel
+from olhar.report.panels.inside import inside_panel
 from olhar.report.panels.latent import latent_panel
 from olhar.report.panels.messages import messages_panel
 from olhar.report.panels.network import network_panel

@@ -1,0 +1,32 @@
+"""What the instruments see inside the model, each with how to read it."""
+
+from markupsafe import Markup
+
+from olhar.inspection.instruments import INSTRUMENTS
+from olhar.report.panels.pictures import mistakes
+from olhar.report.parts import join, part
+from olhar.report.story import Panel, Story
+
+EXPLAINED = 4  # mistakes, whose reasons are shown
+
+
+def inside_panel(story: Story) -> Panel | None:
+    if story.drawings is None:
+        return None
+    wrong = [story.predictions[i]["id"] for i in mistakes(story)[:EXPLAINED]]
+    found = story.drawings(wrong)
+    drawn = {name: svg for name, svg in found.items() if svg}
+    if not drawn:
+        return None
+    parts = []
+    for name, svg in drawn.items():
+        title = name.capitalize().replace("-", " ") + (", of the surest mistakes" if name == "why" and wrong else "")
+        words = INSTRUMENTS[name].reading.replace("\n", " ")
+        # by matplotlib, which escapes what is written into it
+        parts += [part("heading", title), part("paragraph", words, "quiet"), part("figure", Markup(svg))]
+    left = ", ".join(name for name, svg in found.items() if not svg)
+    reading = (
+        f"On images of the validation split; olhar inspect RUN {next(iter(drawn))} draws the same of others, with the "
+        "numbers." + (f" There was no time for {left}." if left else "")
+    )
+    return Panel("inside", "Inside the model", reading, join(*parts))
