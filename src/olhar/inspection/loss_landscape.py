@@ -1,5 +1,5 @@
-"""The loss around the weights of a model, in two directions (Figure 2.7; Li et al. 2018, "Visualizing the Loss Landscape
-of Neural Nets", arXiv 1712.09913).
+"""The loss around the weights of a model, in two directions (Figure 2.7; Li et al. 2018, "Visualizing the Loss
+Landscape of Neural Nets", arXiv 1712.09913).
 
 The weights themselves are never touched: each point is the model called with others in their place.
 

@@ -123,7 +123,7 @@ def signed(share: Float[np.ndarray, "h w"], style: Style) -> Float[np.ndarray, "
 
 FILTERS = Instrument(
     shows="the weights of the first layer's filters as pictures, or of any layer as norms and tiles",
-    reading="Pictures are what each filter answers to most, each on its own scale; of tiles orange adds, blue takes away."
+    reading="Pictures are what each filter answers to most, on its own scale; of tiles orange adds, blue takes away."
     "\nFilters that look like noise have learnt little; many that look alike say that there are more than are needed.",
     fits=always,
     look=look,

@@ -78,9 +78,8 @@ def refuse_stranger(subject: Subject, other: Subject) -> None:
         ("tells apart", ", ".join(names[0]), ", ".join(names[1])),
     ):
         if ours != theirs:
-            raise UserError(
-                f"{other.folder} {what} {theirs}, and {subject.folder} {ours}: give a run on the same data."
-            )
+            where = f"{other.folder} {what} {theirs}, and {subject.folder} {ours}"
+            raise UserError(f"{where}: give a run on the same data.")
 
 
 def pixels_of(subject: Subject) -> str:
@@ -154,8 +153,8 @@ def draw_lines(axes: Axes, one: Surface, name: str, colour: str, style: Style) -
 
 LANDSCAPE = Instrument(
     shows="the loss around the trained weights; of two runs side by side, as with and without skips",
-    reading="The dot is the trained model; the distance 1 changes every filter by its own length, and all share a scale."
-    "\nA wide, round valley bears changes of the weights; a narrow or rugged one is where training is hard.",
+    reading="The dot is the trained model; at distance 1 each filter is changed by its own length, and colours share a "
+    "scale.\nA wide, round valley bears changes of the weights; a narrow or rugged one is where training is hard.",
     fits=always,
     look=look,
     draw=draw,
