@@ -182,17 +182,23 @@ def bare(axes: Axes) -> None:
 
 
 def tiles(
-    axes: Axes, cells: Sequence[Float[np.ndarray, "h w k"]], across: int, labels: Sequence[str] = (), head: float = 0.3
+    axes: Axes,
+    cells: Sequence[Float[np.ndarray, "h w k"]],
+    across: int,
+    labels: Sequence[str] = (),
+    head: float = 0.3,
+    apart: float = 0.06,
 ) -> None:
     """Pictures of one size, in [0, 1], side by side in one axes: as many axes would take seconds to draw.
 
     Args:
         cells: k is 3, or 4 where parts of them are clear, as what lies between them is.
         labels: one above each, in a strip of `head` of a cell's height.
+        apart: what lies between them, in sides of a cell.
     """
     height, width = cells[0].shape[:2]
     scale = max(1, round(48 / max(height, width)))  # so that the gaps are thin, however few the pixels
-    gap = max(1, round(0.06 * scale * max(height, width)))
+    gap = max(1, round(apart * scale * max(height, width)))
     strip = round(head * scale * height) if labels else gap
     tall, wide, rows = scale * height, scale * width, -(-len(cells) // across)
     canvas = np.zeros((rows * (tall + strip) - (0 if labels else gap), across * (wide + gap) - gap, 4))

@@ -49,7 +49,7 @@ def draw(values: MapValues, style: Style) -> Figure:
     maps = style.diverging(shares / 2 + 0.5) if values.maps.min() < 0 else style.sequential(shares)
     rows = -(-len(order) // ACROSS)
     height, width = values.maps.shape[1:]
-    figure = new_figure(FULL, 1.1 * rows * height / width + 0.1)
+    figure = new_figure(FULL, 1.02 * rows * height / width + 0.1)
     left, right = figure.subplots(1, 2, width_ratios=(1, ACROSS))
     show(left, values.image, values.layer.removeprefix("encoder."))
     left.set_anchor("N")

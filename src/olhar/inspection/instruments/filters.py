@@ -95,7 +95,7 @@ def draw_tiles(values: FilterValues, style: Style) -> Figure:
     figure = new_figure(FULL, 3.4)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     matrix(left, norms, style)
-    tiles(right, [signed(values.weights[i, j] / largest, style) for i, j in strongest], columns)
+    tiles(right, [signed(values.weights[i, j] / largest, style) for i, j in strongest], columns, apart=0.25)
     right.set_title("largest filters, with their strongest inputs", fontweight="normal", fontsize=7, loc="center")
     low, high = right.get_ylim()[::-1]
     for place, i in enumerate(rows):

@@ -53,9 +53,10 @@ def look(subject: Subject) -> PatchValues:
 def deepest_inside(names: list[str], fields: Mapping[str, ReceptiveField | None], size: Sequence[int]) -> str:
     """The part of the encoder that sees most, and no more than half of the image: its patches are parts of it."""
     inside = [name for name in names if "encoder" in name.split(".")] or names
-    small = {
-        n: f.size for n in inside if (f := fields[n]) and all(2 * s <= d for s, d in zip(f.size, size, strict=True))
-    }
+    blocks = [name for name in inside if any(other.startswith(f"{name}.") for other in inside)]
+    inside = blocks or inside  # what a block gives, and not a step on its way
+    seen = {name: field.size for name in inside if (field := fields[name])}
+    small = {name: sees for name, sees in seen.items() if all(2 * s <= n for s, n in zip(sees, size, strict=True))}
     return max(small, key=lambda name: (max(small[name]), -len(name))) if small else inside[0]
 
 
@@ -79,18 +80,18 @@ def whole(patches: Sequence[Patch]) -> list[np.ndarray]:
     for patch in patches:
         cell, shown = np.zeros((height, width, 4)), pixels(patch.pixels)
         # one that is cut at the top or on the left begins before the image
-        y, x = (
-            n - m if start == 0 else 0 for n, m, start in zip((height, width), shown.shape, patch.window, strict=False)
-        )
-        cell[y : y + shown.shape[0], x : x + shown.shape[1], :3] = shown if shown.ndim == 3 else shown[..., None]
-        cell[y : y + shown.shape[0], x : x + shown.shape[1], 3] = 1
+        y = height - shown.shape[0] if patch.window[0] == 0 else 0
+        x = width - shown.shape[1] if patch.window[1] == 0 else 0
+        place = cell[y : y + shown.shape[0], x : x + shown.shape[1]]
+        place[..., :3] = shown if shown.ndim == 3 else shown[..., None]
+        place[..., 3] = 1
         cells.append(cell)
     return cells
 
 
 PATCHES = Instrument(
     shows="for some filters of a layer the nine patches, among all the images, that excite them most",
-    reading="What the nine have in common is what the filter looks for; each patch is all that it sees of the image.\n"
+    reading="What the nine have in common is what the filter looks for; each patch is all that it sees, less what lies beyond a border.\n"
     "Early layers look for edges and colours, later ones for parts; a filter whose nine differ has no single meaning.",
     fits=needs_maps,
     look=look,
