@@ -91,7 +91,7 @@ def whole(patches: Sequence[Patch]) -> list[np.ndarray]:
 
 PATCHES = Instrument(
     shows="for some filters of a layer the nine patches, among all the images, that excite them most",
-    reading="What the nine have in common is what the filter looks for; each patch is all that it sees, less what lies beyond a border.\n"
+    reading="What the nine have in common is what the filter looks for; each shows all that it sees of the image.\n"
     "Early layers look for edges and colours, later ones for parts; a filter whose nine differ has no single meaning.",
     fits=needs_maps,
     look=look,
