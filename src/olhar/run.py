@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from olhar.search import Search
 
 
-PAGE_SECONDS = 4.0  # the page itself, less what instruments draw
+PAGE_SECONDS = 3.0  # after the instruments: the rest of the page, and leaving
 MAPPED, WAYS = 150, 4  # images on the map of an autoencoder's latents, and ways between two of them
 
 

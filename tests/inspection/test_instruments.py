@@ -106,7 +106,13 @@ def test_a_linear_model_has_pictures_of_its_classes(trained: Path):
     assert (values.weights.shape[0], values.seen) == (3, True)
 
 
-def test_two_runs_are_compared_on_one_scale(run: olhar.Run, trained: Path, colours: Path, tmp_path: Path):
+@pytest.fixture
+def few_points(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("olhar.inspection.instruments.landscape.POINTS", 5)
+
+
+@pytest.mark.usefixtures("few_points")
+def test_two_runs_are_compared_on_one_scale(run: olhar.Run, trained: Path):
     look = run.inspect("landscape", beside=trained)
     ours, theirs = look.values.surfaces.values()
     assert list(look.values.surfaces) == [run.path.name, trained.name]
@@ -124,6 +130,7 @@ def test_a_run_on_other_images_is_no_comparison(run: olhar.Run):
         refuse_stranger(subject, other)
 
 
+@pytest.mark.usefixtures("few_points")
 def test_a_run_that_kept_its_path_shows_it(colours: Path, tmp_path: Path):
     quick = {"train.precision": "fp32", "train.memory_format": "contiguous", "train.keep_path": True}
     kept = olhar.train(colours, run=tmp_path / "kept", quiet=True, model="linear", epochs=3, batch_size=8, **quick)

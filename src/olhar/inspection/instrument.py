@@ -24,6 +24,7 @@ from olhar.inspection.figure import DARK, LIGHT, Style
 from olhar.models.classifier import Classifier
 from olhar.tasks.align import Align
 from olhar.tasks.classify import Classify
+from olhar.tasks.diffuse import Diffuse
 from olhar.tasks.task import Task
 
 
@@ -180,6 +181,17 @@ def last_map(maps: dict[str, tuple[int, ...]]) -> str:
     fewest = min(s[1] * s[2] for s in inside.values())
     coarsest = [name for name, s in inside.items() if s[1] * s[2] == fewest and name.count(".")] or list(inside)
     return coarsest[-1]  # a part finishes after those inside it
+
+
+TRUTHS = ("label", "labels", "target", "mask", "clean", "boxes", "tokens")
+
+
+def first_with_truth(subject: Subject, count: int, name: str) -> Batch:
+    """The first images, for an instrument that looks at their loss: raises UserError where it is not known."""
+    batch = subject.first(count)
+    if not any(key in batch for key in TRUTHS) and not isinstance(subject.task, Diffuse):
+        raise UserError(f"{name} needs the truth of its images: leave --image out, so that the run's own are taken.")
+    return batch
 
 
 def see(task: Task, batch: Batch) -> None:

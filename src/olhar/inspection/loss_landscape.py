@@ -67,14 +67,14 @@ def random_direction(task: Task, seed: int) -> Direction:
     return found
 
 
-def random_plane(task: Task, points: int = 21, span: float = 1.0, seed: int = 0) -> Plane:
+def random_plane(task: Task, points: int, span: float = 1.0, seed: int = 0) -> Plane:
     """A square of points x points around the weights, `points` odd, in two random directions."""
     assert points % 2, "the weights themselves are the point in the middle"
     at = np.linspace(-span, span, points)
     return Plane(random_direction(task, seed), random_direction(task, seed + 1), at, at, np.empty((0, 2)))
 
 
-def path_plane(task: Task, path: Sequence[Mapping[str, Tensor]], points: int = 21) -> Plane:
+def path_plane(task: Task, path: Sequence[Mapping[str, Tensor]], points: int) -> Plane:
     """The plane through the weights in which the way to them lies best: the principal components of what is left to go
     at each step of `path`, the weights of earlier moments by the task's names, two or more (Section 7.2 of the paper).
 

@@ -10,21 +10,21 @@ from matplotlib.figure import Figure
 from safetensors.torch import load_file
 from torch import Tensor
 
+from olhar.data.sample import first_of
 from olhar.errors import UserError
 from olhar.inspection.figure import FULL, Style, new_figure
-from olhar.inspection.instrument import Instrument, Subject, Table, Values, always
+from olhar.inspection.instrument import Instrument, Subject, Table, Values, always, first_with_truth
 from olhar.inspection.loss_landscape import Surface, landscape, path_plane, random_plane
 from olhar.tasks.classify import Classify
 
-IMAGES = 512
+IMAGES, POINTS = 512, 21  # points along each direction, odd: the weights are the middle one
 SECONDS = 150.0  # for all surfaces: a person waits, and sees how long
 MOST_STEPS = 12  # of a path: of a large model each is as large as the model
-TRUTHS = ("label", "labels", "target", "mask", "clean", "boxes", "tokens")
 
 
 @dataclass(frozen=True)
 class LandscapeValues(Values):
-    """The surface of each run, by the run's name."""
+    """The surface, and of two runs both, by their names."""
 
     surfaces: dict[str, Surface]
 
@@ -39,7 +39,8 @@ class LandscapeValues(Values):
         return Table(columns, rows) if len(self.surfaces) > 1 else Table(columns[1:], [row[1:] for row in rows])
 
     def document(self) -> dict:
-        return {name: described(one) for name, one in self.surfaces.items()}
+        found = {name: described(one) for name, one in self.surfaces.items()}
+        return found.get("") or found
 
 
 def described(one: Surface) -> dict:
@@ -52,20 +53,21 @@ def described(one: Surface) -> dict:
 def look(subject: Subject) -> LandscapeValues:
     """Around the weights of the run: beside another's in the same random directions, and alone, where it kept its path,
     in those of the path."""
-    batch = subject.first(IMAGES)
-    if not any(key in batch for key in TRUTHS):
-        raise UserError("landscape needs the truth of its images: leave --image out, so that the run's own are taken.")
-    both = [subject]
-    if subject.beside:
-        refuse_stranger(subject, subject.beside)
-        both.append(subject.beside)
-    path = steps(subject) if len(both) == 1 else []
+    batch, other = first_with_truth(subject, IMAGES, "landscape"), subject.beside
+    if other is None:
+        path = steps(subject)
+        plane = path_plane(subject.task, path, POINTS) if len(path) > 1 else random_plane(subject.task, POINTS)
+        return LandscapeValues({"": landscape(subject.task, batch, plane, SECONDS, subject.tell)})
+    refuse_stranger(subject, other)
+    names = [one.folder.name if one.folder else "" for one in (subject, other)]
+    if names[0] == names[1]:
+        names = [str(one.folder) for one in (subject, other)]
     surfaces = {}
-    for i, one in enumerate(both):
-        plane = path_plane(one.task, path) if len(path) > 1 else random_plane(one.task)
-        surfaces[label(one, i)] = landscape(
-            one.task, batch, plane, SECONDS / len(both), lambda share, i=i: subject.tell((i + share) / len(both))
-        )
+    for i, one in enumerate((subject, other)):
+        plane = random_plane(one.task, POINTS)
+        found = landscape(one.task, batch, plane, SECONDS / 2, lambda share, i=i: subject.tell((i + share) / 2))
+        surfaces[names[i]] = found
+        batch = first_of(batch, found.images)  # the same for both
     return LandscapeValues(surfaces)
 
 
@@ -87,11 +89,6 @@ def pixels_of(subject: Subject) -> str:
     return f"{width} x {height} pixels in {channels} channels"
 
 
-def label(subject: Subject, index: int) -> str:
-    """The name of a run."""
-    return subject.folder.name if subject.folder else f"run {index + 1}"
-
-
 def steps(subject: Subject) -> list[dict[str, Tensor]]:
     """The weights that a run kept on its way (--train.keep_path), some of them where there are many."""
     files = sorted(subject.folder.glob("path/step-*.safetensors")) if subject.folder else []
@@ -110,12 +107,12 @@ def draw(values: LandscapeValues, style: Style) -> Figure:
     levels = np.geomspace(max(low, 1e-4), max(high, low * 1.01, 2e-4), 16)
     for above, (name, one) in zip(axes, every, strict=False):
         filled = draw_above(above, one, levels, style)
-        above.set_title(name if len(every) > 1 else "")
+        above.set_title(name)
     bar = figure.colorbar(filled, ax=axes[:-1].tolist(), ticks=levels[::3], format="%.2g", pad=0.02, shrink=0.9)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.minorticks_off()
     for i, (name, one) in enumerate(every):
-        draw_lines(axes[-1], one, f"{name}, " if len(every) > 1 else "", style.colour(2 * i), style)
+        draw_lines(axes[-1], one, f"{name}, " if name else "", style.colour(2 * i), style)
     axes[-1].set(xlabel="distance in lengths of the weights", ylabel=f"loss in nats, {every[0][1].images} images")
     axes[-1].set_yscale("log")
     axes[-1].grid(axis="y")
