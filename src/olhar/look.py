@@ -107,30 +107,30 @@ def drawings(
     folder: RunFolder, task: Task, device: torch.device, mistakes: Sequence[str], deadline: float
 ) -> dict[str, str | None]:
     """What the instruments that fit a run draw for its report, as SVG; None of those that time does not suffice for.
+    Those that cost least come first.
 
     Args:
         mistakes: ids of images that are to be explained, in place of any.
         deadline: `time.monotonic()` by which to be done.
     """
-    found: dict[str, str | None] = {}
     try:
         subject = subject_of(folder, task, device)
         suited = {name: one for name, one in INSTRUMENTS.items() if one.passes is not None and not one.fits(subject)}
+        found: dict[str, str | None] = dict.fromkeys(suited)
         if time.monotonic() > deadline:
-            return dict.fromkeys(suited)
+            return found
         subject = replace(subject, batches=some(subject.batches()))
         one_pass, drawing = seconds_of_a_pass(subject), 0.0
     except UserError:  # the images are gone
         return {}
-    for name, instrument in suited.items():
-        start = time.monotonic()
-        if start + (instrument.passes or 0) * one_pass + drawing > deadline:
-            found[name] = None
+    for name, instrument in sorted(suited.items(), key=lambda item: item[1].passes or 0):
+        if time.monotonic() + (instrument.passes or 0) * one_pass + drawing > deadline:
             continue
         explained = replace(subject, batches=batches_of(folder, device, ids=mistakes))
         try:
             values = instrument.look(explained if name == "why" and mistakes else subject)
-        except UserError:  # too few images, or too small ones
+        except UserError:  # too few images
+            del found[name]
             continue
         looked = time.monotonic()
         found[name] = lighter(inline(instrument.figure(values)))

@@ -77,8 +77,8 @@ def draw_pictures(values: FilterValues, style: Style) -> Figure:
         cells.append(0.5 + 0.5 * share.transpose(1, 2, 0) if len(share) == 3 else signed(share.mean(0), style))
     height, width = values.weights.shape[2:]
     rows = -(-len(order) // across)
-    figure = new_figure(FULL, (1.35 * FULL / across * height / width) * rows + 0.05)
-    tiles(figure.subplots(), cells, across, [str(i) for i in order])
+    figure = new_figure(FULL, 1.4 * FULL / across * height / width * rows + 0.05)
+    tiles(figure.subplots(), cells, across, [str(i) for i in order], head=0.38)
     return figure
 
 

@@ -141,7 +141,7 @@ def draw_growth(axes: Axes, values: FieldValues, style: Style) -> None:
     axes.set_ylabel("pixels along a side")
     axes.set_ylim(0, max(1.15 * side, 1.08 * max(sizes, default=1)))
     axes.set_xlim(0.5, len(sizes) + 0.5)
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.98 if side < 0.6 * axes.get_ylim()[1] else 0.8))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
 RECEPTIVE_FIELD = Instrument(

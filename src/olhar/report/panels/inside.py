@@ -23,7 +23,7 @@ def inside_panel(story: Story) -> Panel | None:
         title = name.capitalize().replace("-", " ") + (", of the surest mistakes" if name == "why" and wrong else "")
         words = INSTRUMENTS[name].reading.replace("\n", " ")
         # by matplotlib, which escapes what is written into it
-        parts += [part("heading", title), part("paragraph", words, "quiet"), part("figure", Markup(svg))]
+        parts += [part("heading", title), part("paragraph", words, "reading"), part("figure", Markup(svg))]
     left = ", ".join(name for name, svg in found.items() if not svg)
     reading = (
         f"On images of the validation split; olhar inspect RUN {next(iter(drawn))} draws the same of others, with the "
