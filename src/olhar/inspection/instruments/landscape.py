@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -115,6 +116,8 @@ def draw(values: LandscapeValues, style: Style) -> Figure:
         draw_lines(axes[-1], one, f"{name}, " if name else "", style.colour(2 * i), style)
     axes[-1].set(xlabel="distance in lengths of the weights", ylabel=f"loss in nats, {every[0][1].images} images")
     axes[-1].set_yscale("log")
+    axes[-1].yaxis.set_major_formatter(LogFormatter())
+    axes[-1].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes[-1].grid(axis="y")
     axes[-1].legend()
     return figure
@@ -128,7 +131,8 @@ def draw_above(axes: Axes, one: Surface, levels: np.ndarray, style: Style) -> Qu
     if len(p.path):
         way = np.vstack([p.path, [0, 0]])
         axes.plot(way[:, 0], way[:, 1], "-o", color=style.second, markersize=2.5, linewidth=0.9)
-        axes.annotate("start", way[0], (3, 3), textcoords="offset points", fontsize=6.5, color=style.second)
+        plate = {"facecolor": style.paper, "edgecolor": "none", "pad": 1.2}
+        axes.annotate("start", way[0], (0, -10), textcoords="offset points", fontsize=6.5, ha="center", bbox=plate)
     axes.plot(0, 0, "o", color=style.second, markersize=4)
     names = ("first direction", "second direction")
     if p.share:
