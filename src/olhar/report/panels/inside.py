@@ -15,18 +15,19 @@ def inside_panel(story: Story) -> Panel | None:
         return None
     wrong = [story.predictions[i]["id"] for i in mistakes(story)[:EXPLAINED]]
     found = story.drawings(wrong)
-    drawn = {name: svg for name, svg in found.items() if svg}
-    if not drawn:
+    if not found:
         return None
     parts = []
-    for name, svg in drawn.items():
+    for name, svg in found.items():
+        if svg is None:
+            continue
         title = name.capitalize().replace("-", " ") + (", of the surest mistakes" if name == "why" and wrong else "")
         words = INSTRUMENTS[name].reading.replace("\n", " ")
         # by matplotlib, which escapes what is written into it
         parts += [part("heading", title), part("paragraph", words, "reading"), part("figure", Markup(svg))]
-    left = ", ".join(name for name, svg in found.items() if not svg)
+    left = [name for name, svg in found.items() if svg is None]
     reading = (
-        f"On images of the validation split; olhar inspect RUN {next(iter(drawn))} draws the same of others, with the "
-        "numbers." + (f" There was no time for {left}." if left else "")
+        "What instruments see on images of the validation split; olhar inspect draws the same of others, with the "
     )
+    reading += "numbers." + (f" There was no time for {', '.join(left)}." if left else "")
     return Panel("inside", "Inside the model", reading, join(*parts))
