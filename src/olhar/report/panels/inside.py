@@ -28,6 +28,6 @@ def inside_panel(story: Story) -> Panel | None:
     left = [name for name, svg in found.items() if svg is None]
     reading = (
         "What instruments see on images of the validation split; olhar inspect draws the same of others, with the "
+        "numbers." + (f" There was no time for {', '.join(left)}." if left else "")
     )
-    reading += "numbers." + (f" There was no time for {', '.join(left)}." if left else "")
     return Panel("inside", "Inside the model", reading, join(*parts))
