@@ -47,6 +47,17 @@ def paint(folder: Path, splits: tuple[str, ...] = ("train", "val", "test"), coun
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_reports():
+    """What instruments draw for a report takes longer than the trainings of these tests: here there is no time for it.
+
+    tests/inspection/test_instruments.py has a report with them.
+    """
+    from olhar import look
+
+    look.SECONDS = look.SHARE = 0.0
+
+
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of images: red, green, blue, under train/, val/ and test/. Not to be changed."""

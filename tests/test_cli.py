@@ -28,7 +28,7 @@ PLAIN_OPTIONS = {
     "generate": "--batch-size --class --guidance --init-image --json --mask --n --negative --out --sampler --seed"
     " --size --steps --strength --strip",
     "report": "",
-    "inspect": "--dark --image --json --layer --out --text",
+    "inspect": "--beside --dark --image --json --layer --out --text",
     "explain": "--at --by --json --out",
     "models": "--json",
 }

@@ -138,6 +138,7 @@ def inspect_options(parser: Usage) -> None:
     )
     parser.add_argument("--layer", metavar="NAME", help="the part of the model to look at, as `network` names it")
     parser.add_argument("--text", metavar="TEXT", help="what the images are said to show [their own captions]")
+    parser.add_argument("--beside", metavar="RUN", help="another run on the same data, to compare landscapes with")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where figure and table go [RUN/inspection]")
     parser.add_argument("--dark", action="store_true", help="draw on a dark ground")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -146,7 +147,9 @@ def inspect_options(parser: Usage) -> None:
 def explain_options(parser: Usage) -> None:
     """What may follow `olhar explain`."""
     parser.takes_minus = True
-    parser.add_argument("expression", metavar="EXPRESSION", help="as '(x - 5)**2 + 8', 'a = w*x + b; a**2'; or diffusion")
+    parser.add_argument(
+        "expression", metavar="EXPRESSION", help="as '(x - 5)**2 + 8', 'a = w*x + b; a**2'; or diffusion"
+    )
     parser.add_argument("--at", action="append", type=point, metavar="x=3", help="where to compute it: x=3,w=0.5")
     parser.add_argument("--by", action="append", metavar="NAME", help="what to differentiate by [x, y and z, else all]")
     parser.add_argument("--out", type=picture_file, metavar="FILE", help="draw its graph: an SVG, PNG or PDF file")

@@ -191,7 +191,10 @@ def inspect(found: Namespace) -> int:
     trained = run.load(found.run)
     if found.instrument is None:
         return terminal.show_instruments(trained.instruments(), found.run, found.json)
-    look = trained.inspect(found.instrument, found.image, found.layer, found.text)
+    if found.beside:
+        run_must_exist(found.beside)
+    with terminal.share_done(found.instrument) as tell:
+        look = trained.inspect(found.instrument, found.image, found.layer, found.text, found.beside, tell)
     files = look.save(found.out or trained.path / "inspection", found.dark)
     return terminal.show_look(look, files, found.json)
 

@@ -174,6 +174,8 @@ class TrainConfig:
     """Where to compute. auto: a GPU where there is one."""
     tensorboard: bool = False
     """Write TensorBoard's event files too (needs the extra)."""
+    keep_path: bool = False
+    """Keep the weights of every evaluation, for `olhar inspect RUN landscape` to draw the way to the last ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

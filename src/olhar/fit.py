@@ -227,6 +227,8 @@ class Fit:
     def run(self, stop_at: int | None = None) -> None:
         """Train to the end, or to a step. Raises KeyboardInterrupt after saving where Ctrl-C was pressed."""
         self.training.stop_at = stop_at
+        if self.position.step == 0:
+            self.keep_on_path()
         self.training.run()
 
     @contextmanager
@@ -244,6 +246,7 @@ class Fit:
             for tensor in [*self.task.buffers(), *(self.ema.average if self.ema else [])]:
                 broadcast(tensor)  # in place
         with self.averaged():
+            self.keep_on_path()
             found = evaluate(self.task, self.loaders["val"].epoch(0), self.accelerator)
             self.draw()
         return found
@@ -267,6 +270,13 @@ class Fit:
     def computing(self) -> AbstractContextManager[Any]:
         """While this holds, heavy operations use the number format of the training."""
         return self.accelerator.autocast()
+
+    def keep_on_path(self) -> None:
+        """The weights of this moment in a file of their own, where that was asked for."""
+        if self.main and self.config.train.keep_path:
+            self.folder.way.mkdir(exist_ok=True)
+            weights = dict(self.task.named_parameters())
+            checkpoint.save_tensors(weights, self.folder.way / f"step-{self.position.step:08d}.safetensors")
 
     def keep_best(self) -> None:
         if self.main:

@@ -30,6 +30,7 @@ class RunFolder:
         self.facts_file = self.path / "run.json"
         self.weights = self.path / "model.safetensors"
         self.checkpoints = self.path / "checkpoint"
+        self.way = self.path / "path"
         self.metrics = self.path / "metrics.jsonl"
         self.splits = self.path / "splits.json"
         self.evaluation = self.path / "evaluation"

@@ -3,6 +3,7 @@
 run = olhar.train("photos/", epochs=20)
 """
 
+import math
 import os
 import shlex
 import shutil
@@ -181,7 +182,7 @@ def complete(fit: Fit, voice: Voice, started: float) -> Run:
     fit.accelerator.wait_for_everyone()
     run = Run(fit.folder, fit.device)
     if fit.main:
-        page = run.report()
+        page = run.report(fit.deadline or math.inf)
         voice.say(f"Done in {clock(time.monotonic() - started)}. The report: {page}")
     return run
 

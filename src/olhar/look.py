@@ -5,6 +5,7 @@ Images are those that were given, else some of the run's own validation images, 
 
 import csv
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,18 +14,21 @@ from tempfile import TemporaryDirectory
 import torch
 from matplotlib.figure import Figure
 
-from olhar.build import Feeder
+from olhar import build
 from olhar.data.recognise import recognise
 from olhar.data.sample import Batch, Record, to_device
 from olhar.errors import UserError, nearest
 from olhar.folder import RunFolder
-from olhar.inspection.figure import DARK, LIGHT, save
-from olhar.inspection.instrument import Instrument, Subject, Values
+from olhar.inspection.figure import DARK, LIGHT, inline, save
+from olhar.inspection.instrument import Instrument, Subject, Values, see
 from olhar.inspection.instruments import INSTRUMENTS
 from olhar.predict import expand
+from olhar.report.pictures import lighter
 from olhar.tasks.task import Task
 
 BATCH = 32  # images at a time: gradients are kept for some instruments
+# Of a report: seconds that all instruments may take, or this share of the training; and the images they see.
+SECONDS, SHARE, MOST_IMAGES = 6.0, 0.01, 200
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ def look(
     images: Sequence[str | Path] = (),
     layer: str | None = None,
     text: str | None = None,
+    beside: RunFolder | None = None,
+    tell: Callable[[float], None] = lambda share: None,
 ) -> Look:
     """Point the instrument `name` at a trained task.
 
@@ -68,6 +74,8 @@ def look(
         images: files, folders or patterns; none: the run's own validation images.
         layer: the part of the model to look at, where the instrument looks at one.
         text: what the images are said to show, where the instrument looks at that too; None: their own captions.
+        beside: another run, where the instrument compares.
+        tell: is told the share of the work that is done, where it takes long.
     Raises:
         UserError: there is no such instrument, layer or image, or the instrument does not fit the model.
     """
@@ -83,7 +91,13 @@ def look(
             raise UserError(f"{name} looks at the whole model: leave --layer out.")
         if text is not None and not instrument.takes_text:
             raise UserError(f"{name} looks at images alone: leave --text out.")
+        if beside is not None and not instrument.takes_beside:
+            raise UserError(f"{name} looks at one run: leave --beside out.")
         subject.check_layer()
+        if beside is not None:
+            other = build.task_from_facts(beside.facts, beside.weights).to(device)
+            subject = replace(subject, beside=subject_of(beside, other, device))
+        subject = replace(subject, tell=tell)
         return Look(name, instrument, instrument.look(subject), layer)
 
 
@@ -91,6 +105,65 @@ def fitting(folder: RunFolder, task: Task, device: torch.device) -> dict[str, st
     """Every instrument with None, or the sentence that says why it does not fit this run."""
     subject = subject_of(folder, task, device)
     return {name: instrument.fits(subject) for name, instrument in INSTRUMENTS.items()}
+
+
+def drawings(
+    folder: RunFolder, task: Task, device: torch.device, mistakes: Sequence[str], deadline: float
+) -> dict[str, str | None]:
+    """What the instruments that fit a run draw for its report, as SVG; None of those that time does not suffice for.
+    Those that cost least come first.
+
+    Args:
+        mistakes: ids of images that are to be explained, in place of any.
+        deadline: `time.monotonic()` by which to be done.
+    """
+    try:
+        subject = subject_of(folder, task, device)
+        suited = {name: one for name, one in INSTRUMENTS.items() if one.passes is not None and not one.fits(subject)}
+        found: dict[str, str | None] = dict.fromkeys(suited)
+        if time.monotonic() > deadline:
+            return found
+        subject = replace(subject, batches=some(subject.batches()))
+        one_pass, drawing = seconds_of_a_pass(subject), 0.0
+    except UserError:  # the images are gone
+        return {}
+    for name, instrument in sorted(suited.items(), key=lambda item: item[1].passes or 0):
+        if time.monotonic() + (instrument.passes or 0) * one_pass + drawing > deadline:
+            continue
+        explained = replace(subject, batches=batches_of(folder, device, ids=mistakes))
+        try:
+            values = instrument.look(explained if name == "why" and mistakes else subject)
+        except UserError:  # too few images
+            del found[name]
+            continue
+        looked = time.monotonic()
+        found[name] = lighter(inline(instrument.figure(values)))
+        drawing = max(drawing, time.monotonic() - looked)
+    return found
+
+
+def some(batches: Iterator[Batch]) -> Callable[..., Iterator[Batch]]:
+    """The first images of a run again and again, read once."""
+    kept: list[Batch] = []
+
+    def again(tell: Callable[[float], None] = lambda share: None) -> Iterator[Batch]:
+        yield from kept
+        while len(kept) * BATCH < MOST_IMAGES and (batch := next(batches, None)):
+            kept.append(batch)
+            yield batch
+
+    return again
+
+
+def seconds_of_a_pass(subject: Subject, count: int = 8) -> float:
+    """One image through the model, in a batch of a few; the better of two tries."""
+    batch, tries = subject.first(count), []
+    for _ in range(2):
+        start = time.perf_counter()
+        with torch.inference_mode():
+            see(subject.task, batch)
+        tries.append((time.perf_counter() - start) / len(batch["id"]))
+    return min(tries)
 
 
 def subject_of(
@@ -110,13 +183,18 @@ def subject_of(
 
 
 def batches_of(
-    folder: RunFolder, device: torch.device, paths: Sequence[Path] = (), text: str | None = None
-) -> Callable[[], Iterator[Batch]]:
-    """Reads the images when they are asked for, prepared as evaluation prepares them."""
+    folder: RunFolder,
+    device: torch.device,
+    paths: Sequence[Path] = (),
+    text: str | None = None,
+    ids: Sequence[str] = (),
+) -> Callable[..., Iterator[Batch]]:
+    """Reads the images when they are asked for, prepared as evaluation prepares them: of files, or of the run by their
+    ids, or those of its validation."""
     said = {} if text is None else {"captions": (text,)}
-    feeder = Feeder.from_facts(folder.facts, folder.config, tokenizer=folder.tokenizer)
+    feeder = build.Feeder.from_facts(folder.facts, folder.config, tokenizer=folder.tokenizer)
 
-    def batches() -> Iterator[Batch]:
+    def batches(tell: Callable[[float], None] = lambda share: None) -> Iterator[Batch]:
         if paths:
             records = [Record(id=str(path), image=path, split="test", **said) for path in paths]
             frame = feeder.preprocess.frame
@@ -125,16 +203,17 @@ def batches_of(
             plain = replace(feeder.preprocess, frame=replace(frame, truth=known)) if frame else feeder.preprocess
             loader = replace(feeder, preprocess=plain).plain(records, BATCH)
         else:
-            loader = feeder.plain([replace(record, **said) for record in own_records(folder)], BATCH)
+            loader = feeder.plain([replace(record, **said) for record in own_records(folder, ids)], BATCH)
         loader.forgiving = True
-        for batch in loader.epoch(0):
+        for i, batch in enumerate(loader.epoch(0), 1):
             yield to_device(batch, device)
+            tell(i / len(loader))
 
     return batches
 
 
-def own_records(folder: RunFolder) -> list[Record]:
-    """The validation images of the run, spread over the split so that the first ones show every class.
+def own_records(folder: RunFolder, ids: Sequence[str] = ()) -> list[Record]:
+    """Images of the run by their ids; without, those of its validation, the first ones of every class.
 
     Raises UserError where its data are no longer there.
     """
@@ -142,14 +221,14 @@ def own_records(folder: RunFolder) -> list[Record]:
         known = {
             record.id: record for record in recognise(folder.facts["data"]["path"], config=folder.config.data).records
         }
-        ids = json.loads(folder.splits.read_text(encoding="utf-8"))["val"]
-        records = [known[name] for name in ids if name in known]
+        chosen = ids or json.loads(folder.splits.read_text(encoding="utf-8"))["val"]
+        records = [known[name] for name in chosen if name in known]
     except (UserError, OSError):
         records = []
     if not records:
         where = folder.facts["data"]["path"]
         raise UserError(f"The images of {where} that {folder.path} was validated on are gone: give some with --image.")
-    return mixed(records)
+    return records if ids else mixed(records)
 
 
 def mixed(records: Sequence[Record]) -> list[Record]:

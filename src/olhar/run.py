@@ -5,7 +5,9 @@ run.predict(["new.jpg"])
 """
 
 import json
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -35,17 +37,12 @@ from olhar.train.device import autocast, describe_machine, pick_device
 from olhar.train.evaluate import evaluate
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from olhar.look import Look
     from olhar.report.story import LatentView
     from olhar.search import Search
 
 
-DRAWN = {  # instruments that a task's report shows
-    "detect": ("anchors", "assignment", "objectness", "suppression"),
-    "diffuse": ("denoising",),
-}
+PAGE_SECONDS = 3.0  # after the instruments: the rest of the page, and leaving
 MAPPED, WAYS = 150, 4  # images on the map of an autoencoder's latents, and ways between two of them
 
 
@@ -162,18 +159,22 @@ class Run:
         images: Sequence[str | Path] | str | Path = (),
         layer: str | None = None,
         text: str | None = None,
+        beside: str | Path | None = None,
+        tell: Callable[[float], None] = lambda share: None,
     ) -> "Look":
         """What one instrument sees inside: `values`, their `table()`, and a `figure()` of them.
 
         `images` are files, folders or patterns; none: some of the run's own validation images. `text` is what they are
-        said to show; None: their own captions.
+        said to show; None: their own captions. `beside` is the folder of another run to compare with; `tell` is told
+        the share of the work that is done, where it takes long.
         Raises UserError where there is no such instrument, layer or image, or it does not fit this model.
         """
         from olhar.look import look  # figures take a while to import
 
         several = [images] if isinstance(images, str | Path) else images
         with self.computing():
-            return look(self.folder, self.task, self.device, name, several, layer, text)
+            other = None if beside is None else RunFolder.open(beside)
+            return look(self.folder, self.task, self.device, name, several, layer, text, other, tell)
 
     def instruments(self) -> dict[str, str | None]:
         """Every instrument with None, or the sentence that says why it does not fit this run."""
@@ -204,30 +205,34 @@ class Run:
         several = (texts,) if isinstance(texts, str) else tuple(texts)
         return list(generate(self, Wish(texts=several or (None,), **wishes), batch_size))
 
-    def report(self) -> Path:
-        """Write report.html: one page that opens without a network. Returns its path."""
+    def report(self, deadline: float = math.inf) -> Path:
+        """Write report.html: one page that opens without a network. Returns its path.
+
+        `deadline` is the `time.monotonic()` by which it must be there: instruments that take too long are left out.
+        """
+        from olhar import look
         from olhar.inspection.network import network
         from olhar.report import write_report
 
         height, width = self.facts["model"]["image_size"]
         shape = (self.facts["model"]["in_channels"], height, width)
+        allowed = max(look.SECONDS, look.SHARE * self.result.get("seconds", 0.0))
+
+        def drawings(mistakes: list[str]) -> "dict[str, str | None]":
+            until = min(time.monotonic() + allowed, deadline - PAGE_SECONDS)
+            with self.computing():
+                return look.drawings(self.folder, self.task, self.device, mistakes, until)
+
         model = self.task.model.image_encoder if isinstance(self.task, Align) else self.task.model
         return write_report(
             self.path,
             images=self.pictures,
             network=network(model, shape),
             latent=self.latent_view(),
-            drawings=self.drawings(),
+            drawings=drawings,
             match=language.match_view(self),
             samples=growth.samples(self.folder.samples),
         )
-
-    def drawings(self) -> "dict[str, Figure]":
-        """What some instruments draw of the run's validation images; nothing where these are gone."""
-        try:
-            return {name: self.inspect(name).figure() for name in DRAWN.get(self.task.name, ())}
-        except UserError:
-            return {}
 
     def latent_view(self) -> "LatentView | None":
         """Of an autoencoder: ways between images of its validation split, and a map of them."""

@@ -153,7 +153,8 @@ def show_instruments(found: dict[str, str | None], run: str, as_json: bool) -> i
 def show_look(look: Any, files: Sequence[Any], as_json: bool) -> int:
     """What an instrument saw: its table, in part where it is long, where the figure is, and how to read it."""
     if as_json:
-        print_json(look.values.document() | {"reading": look.instrument.reading, "files": [str(f) for f in files]})
+        words = {"reading": look.instrument.reading, "note": look.values.note()}
+        print_json(look.values.document() | words | {"files": [str(f) for f in files]})
         return 0
     columns, rows = look.values.table()
     shown = rows if len(rows) <= MOST_ROWS else [*rows[: MOST_ROWS - 5], *rows[-5:]]
@@ -161,6 +162,8 @@ def show_look(look: Any, files: Sequence[Any], as_json: bool) -> int:
     if len(shown) < len(rows):
         say(f"({len(rows) - len(shown)} more lines before the last 5: all are in {files[-1]})")
     say(f"\n{look.instrument.reading}")
+    if note := look.values.note():
+        say(f"\n{note}")
     for path in files:
         say(f"  {path}")
     return 0
@@ -289,8 +292,8 @@ def share_done(what: str) -> Iterator[Callable[[float], None]]:
     """A bar with the time left on standard error, where that is a screen; told the share that is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+        task = bar.add_task(what, total=1.0, visible=False)
+        yield lambda share: bar.update(task, completed=share, visible=True)
 
 
 def say(text: str, style: str = "") -> None:

@@ -1,21 +1,29 @@
 """Every instrument on a run, light and dark; what is refused, and in which words; probes and gradients by numbers."""
 
 import json
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import olhar
-from olhar import cli
+from olhar import cli, look
 from olhar.errors import UserError
 from olhar.inspection.gradient_flow import dead_units, fresh, gradient_norms
+from olhar.inspection.instrument import Subject
 from olhar.inspection.instruments import INSTRUMENTS
+from olhar.inspection.instruments.landscape import refuse_stranger
+from olhar.inspection.measured_field import too_small
 from olhar.inspection.network import network
 from olhar.inspection.probe import linear_probe
-from olhar.models import encoder
+from olhar.inspection.receptive_field import receptive_fields
+from olhar.models import clip, encoder, text_encoder
 from olhar.models.classifier import Classifier
+from olhar.tasks.align import Align
 from olhar.tasks.classify import Classify
 
 
@@ -70,6 +78,7 @@ def test_the_command_writes_the_figure_and_prints_the_table(run: olhar.Run, colo
         ("netwrk", None, "There is no instrument 'netwrk': did you mean 'network'?"),
         ("patches", "encoder.conv.0", "The model has no part 'encoder.conv.0': did you mean 'encoder.convs.0'?"),
         ("feature-maps", "head", "'head' gives no map to look at"),
+        ("filters", "encoder", "'encoder' has no filters of its own: try --layer encoder.convs.0.conv."),
         ("network", "head", "network looks at the whole model: leave --layer out."),
     ],
 )
@@ -77,6 +86,97 @@ def test_what_cannot_be_looked_at_is_said(run: olhar.Run, name: str, layer: str 
     with pytest.raises(UserError) as caught:
         run.inspect(name, layer=layer)
     assert str(caught.value).startswith(sentence)
+
+
+def test_filters_are_the_weights(run: olhar.Run):
+    values = run.inspect("filters").values
+    first = run.task.model.encoder.convs[0].conv.weight
+    assert (values.layer, values.seen) == ("encoder.convs.0.conv", True)
+    assert np.array_equal(values.weights, first.detach().numpy())
+    rows = values.table().rows
+    assert rows[2][1] == pytest.approx(float(first[2].detach().norm()), abs=1e-4)
+    tiles = run.inspect("filters", layer="encoder.convs.1.conv")
+    assert not tiles.values.seen
+    assert len(tiles.figure().axes) == 3  # norms, their scale, and tiles
+    assert run.inspect("filters", layer="head").values.weights.shape == (3, 6, 1, 1)
+
+
+def test_a_linear_model_has_pictures_of_its_classes(trained: Path):
+    values = olhar.load(trained).inspect("filters").values
+    assert (values.weights.shape[0], values.seen) == (3, True)
+
+
+@pytest.fixture
+def few_points(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("olhar.inspection.instruments.landscape.POINTS", 5)
+
+
+@pytest.mark.usefixtures("few_points")
+def test_two_runs_are_compared_on_one_scale(run: olhar.Run, trained: Path):
+    look = run.inspect("landscape", beside=trained)
+    ours, theirs = look.values.surfaces.values()
+    assert list(look.values.surfaces) == [run.path.name, trained.name]
+    assert ours.images == theirs.images
+    assert len(look.values.table().rows) == 2 * len(ours.plane.y)
+    assert [axis.get_title(loc="left") for axis in look.figure().axes[:2]] == [run.path.name, trained.name]
+    with pytest.raises(UserError, match="network looks at one run: leave --beside out"):
+        run.inspect("network", beside=trained)
+
+
+def test_a_run_on_other_images_is_no_comparison(run: olhar.Run):
+    small = small_task()
+    subject, other = (Subject(task, (3, side, side), lambda: iter(())) for task, side in ((run.task, 12), (small, 16)))
+    with pytest.raises(UserError, match=r"sees images of 16 x 16 pixels .* give a run on the same data"):
+        refuse_stranger(subject, other)
+
+
+@pytest.mark.usefixtures("few_points")
+def test_a_run_that_kept_its_path_shows_it(colours: Path, tmp_path: Path):
+    quick = {"train.precision": "fp32", "train.memory_format": "contiguous", "train.keep_path": True}
+    kept = olhar.train(colours, run=tmp_path / "kept", quiet=True, model="linear", epochs=3, batch_size=8, **quick)
+    files = sorted((kept.path / "path").iterdir())
+    assert len(files) == 4  # before the first step, and after each pass
+    assert load_file(files[0])["model.head.weight"].shape == kept.task.model.head.weight.shape
+    (surface,) = kept.inspect("landscape").values.surfaces.values()
+    assert surface.plane.path.shape == (4, 2)
+    farthest = np.linalg.norm(surface.plane.path, axis=1).argmax()
+    assert farthest == 0
+
+
+def test_an_image_too_small_for_a_field_is_said(run: olhar.Run):
+    assert run.inspect("receptive-field").values.note() == ""
+    resnet = Classifier(encoder("resnet18", 3, (64, 64), width=2), 2)
+    field = receptive_fields(resnet, (3, 64, 64))["encoder.layer4"]
+    assert too_small("encoder.layer4", field, (64, 64)) == (
+        "encoder.layer4 sees 435 x 435 pixels, and the image has 64 x 64: what is shown is cut at its border. "
+        "Ask for an earlier layer, or train with a larger --image-size."
+    )
+
+
+def test_a_report_shows_what_fits_and_says_what_there_was_no_time_for(run: olhar.Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("olhar.look.SECONDS", 60.0)
+    page = run.report().read_text(encoding="utf-8")
+    for name in ("Receptive field", "Filters", "Patches", "Representation"):
+        assert f"<h3>{name}</h3>" in page
+    assert "<h3>Why" in page
+    assert "no time for" not in page
+    assert len(page) < 1_500_000
+    left = look.drawings(run.folder, run.task, run.device, [], time.monotonic() + 1e-3)
+    assert left["why"] is None
+    assert "There was no time for" in run.report(deadline=time.monotonic()).read_text(encoding="utf-8")
+
+
+def test_the_tower_of_the_images_is_looked_at():
+    torch.manual_seed(0)
+    model = clip(encoder("cnn-tiny", 3, (16, 16)), text_encoder("text-small", 9, 4, 2, layers=1), 8)
+    image = torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8)
+    batch = {"id": [str(i) for i in range(12)], "image": image}  # of new images nobody knows the captions
+    subject = Subject(Align(model, [0.5] * 3, [0.2] * 3).eval(), (3, 16, 16), lambda tell=None: iter([batch]))
+    for name in ("network", "receptive-field", "filters", "feature-maps", "patches"):
+        assert INSTRUMENTS[name].fits(subject) is None
+        values = INSTRUMENTS[name].look(subject)
+        assert values.table().rows
+        assert INSTRUMENTS[name].figure(values).axes
 
 
 def test_truth_that_is_not_known_is_asked_for(run: olhar.Run, colours: Path):

@@ -6,10 +6,9 @@ Figures are matplotlib's `Figure` objects; pyplot and its global state are not u
 Shapes: C channels, H W space.
 """
 
-import base64
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -182,6 +181,38 @@ def bare(axes: Axes) -> None:
         spine.set_visible(False)
 
 
+def tiles(
+    axes: Axes,
+    cells: Sequence[Float[np.ndarray, "h w k"]],
+    across: int,
+    labels: Sequence[str] = (),
+    head: float = 0.3,
+    apart: float = 0.06,
+) -> None:
+    """Pictures of one size, in [0, 1], side by side in one axes: as many axes would take seconds to draw.
+
+    Args:
+        cells: k is 3, or 4 where parts of them are clear, as what lies between them is.
+        labels: one above each, in a strip of `head` of a cell's height.
+        apart: what lies between them, in sides of a cell.
+    """
+    height, width = cells[0].shape[:2]
+    scale = max(1, round(48 / max(height, width)))  # so that the gaps are thin, however few the pixels
+    gap = max(1, round(apart * scale * max(height, width)))
+    strip = round(head * scale * height) if labels else gap
+    tall, wide, rows = scale * height, scale * width, -(-len(cells) // across)
+    canvas = np.zeros((rows * (tall + strip) - (0 if labels else gap), across * (wide + gap) - gap, 4))
+    for i, cell in enumerate(cells):
+        y, x = i // across * (tall + strip) + (strip if labels else 0), i % across * (wide + gap)
+        place = canvas[y : y + tall, x : x + wide]
+        place[..., 3] = 1
+        place[..., : cell.shape[2]] = cell.repeat(scale, axis=0).repeat(scale, axis=1)
+        if labels:
+            axes.text(x + wide / 2, y - 0.06 * tall, labels[i], ha="center", va="bottom", fontsize=6)
+    axes.imshow(canvas, interpolation="nearest" if scale > 1 else "antialiased")
+    bare(axes)
+
+
 def glow(image: Tensor | np.ndarray, heat: Float[np.ndarray, "H W"], style: Style) -> np.ndarray:
     """Where `heat` (0 to 1) is high an image stays itself, with a warm tint; elsewhere it fades: [H, W, 3] in [0, 1].
 
@@ -225,11 +256,3 @@ def inline(figure: Figure) -> str:
             text = text.replace(value, f"var(--{field.name.replace('_', '-')})")
     # the size is the page's: what is left is the proportion
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1))
-
-
-def data_uri(figure: Figure, style: Style) -> str:
-    """A figure as a PNG inside a page."""
-    buffer = io.BytesIO()
-    with style.context():
-        figure.savefig(buffer, format="png", dpi=DPI)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from olhar.data.sample import Batch
 from olhar.inspection.capture import tensors_of
+from olhar.inspection.instrument import see
 from olhar.tasks.task import Task
 
 NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
@@ -78,7 +79,7 @@ def dead_units(task: Task, batch: Batch) -> dict[str, float]:
     handles = [module.register_forward_hook(look(name)) for name, module in relus]
     try:
         with torch.inference_mode():
-            task.output(batch)
+            see(task, batch)
     finally:
         for handle in handles:
             handle.remove()

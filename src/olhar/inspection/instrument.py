@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from olhar.data.sample import Batch, first_of
 from olhar.data.text import Tokenizer
 from olhar.errors import UserError, nearest
-from olhar.inspection.capture import capture, output_shapes, tensors_of
+from olhar.inspection.capture import output_shapes
 from olhar.inspection.figure import DARK, LIGHT, Style
 from olhar.models.classifier import Classifier
+from olhar.tasks.align import Align
 from olhar.tasks.classify import Classify
+from olhar.tasks.diffuse import Diffuse
 from olhar.tasks.task import Task
 
 
@@ -41,6 +43,10 @@ class Values(ABC):
     def table(self) -> Table:
         """The numbers a person wants to read."""
 
+    def note(self) -> str:
+        """What limits what was seen, and the cure, in one sentence; empty where nothing does."""
+        return ""
+
     def document(self) -> dict[str, Any]:
         """What JSON shows: the table as a list of objects. A subclass with more to say adds to it."""
         columns, rows = self.table()
@@ -55,22 +61,27 @@ class Subject:
         task: the trained task, in evaluation mode.
         input_shape: (C, H, W) of one image as its model sees it.
         batches: the images, a batch at a time on the task's device, as evaluation sees them, with their truth where it
-            is known; raises UserError where there are none.
+            is known; given a function it tells that what share of them is read; raises UserError where there are none.
         layer: the part of the model that was asked for.
         folder: of the run, for what else lies in it.
         tokenizer: of a run that reads texts.
+        beside: another run to compare with.
+        tell: is told the share of the work that is done, where it takes long.
     """
 
     task: Task
     input_shape: tuple[int, int, int]
-    batches: Callable[[], Iterator[Batch]]
+    batches: Callable[..., Iterator[Batch]]
     layer: str | None = None
     folder: Path | None = None
     tokenizer: Tokenizer | None = None
+    beside: "Subject | None" = None
+    tell: Callable[[float], None] = lambda share: None
 
     @property
     def model(self) -> nn.Module:
-        return self.task.model
+        """What sees images: of two towers the one of the images."""
+        return self.task.model.image_encoder if isinstance(self.task, Align) else self.task.model
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -127,6 +138,8 @@ class Instrument:
         draw: the figure of them, in a style whose context holds while it is called.
         takes_layer: it looks at one part of the model, which `layer` names.
         takes_text: it looks at images and a text about them.
+        takes_beside: it can compare with another run.
+        passes: what it costs, about, in passes of one image through the model; None: reports are without it.
     """
 
     shows: str
@@ -136,6 +149,8 @@ class Instrument:
     draw: Callable[[Any, Style], Figure]
     takes_layer: bool = False
     takes_text: bool = False
+    takes_beside: bool = False
+    passes: int | None = None
 
     def figure(self, values: Values, dark: bool = False) -> Figure:
         """The drawing, on a light or a dark ground."""
@@ -173,26 +188,38 @@ def last_map(maps: dict[str, tuple[int, ...]]) -> str:
     return coarsest[-1]  # a part finishes after those inside it
 
 
+TRUTHS = ("label", "labels", "target", "mask", "clean", "boxes", "tokens")
+
+
+def first_with_truth(subject: Subject, count: int, name: str) -> Batch:
+    """The first images, for an instrument that looks at their loss: raises UserError where it is not known."""
+    batch = subject.first(count)
+    if not any(key in batch for key in TRUTHS) and not isinstance(subject.task, Diffuse):
+        raise UserError(f"{name} needs the truth of its images: leave --image out, so that the run's own are taken.")
+    return batch
+
+
+def see(task: Task, batch: Batch) -> None:
+    """The task's own forward of images, whose truth and captions nobody need know, for hooks to look at."""
+    if isinstance(task, Align):
+        task.encode_images(batch)
+    else:
+        task.output(batch)
+
+
 def model_input(task: Task, batch: Batch) -> Tensor:
     """What the model is given for a batch [N, C, H, W]: caught on the way in, so that it is what the task makes.
 
-    A variational autoencoder is never called whole by its task: it is given the normalised image.
+    A variational autoencoder is never called whole by its task, nor is a tower: they are given the normalised image.
     """
     seen: list[Tensor] = []
     handle = task.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     try:
         with torch.no_grad():
-            task.output(batch)
+            see(task, batch)
     finally:
         handle.remove()
     return (seen[0] if seen else task.normalise(batch["image"])).detach()
-
-
-def activation(model: nn.Module, image: Tensor, layer: str) -> Tensor:
-    """What `layer` gives for images: of several tensors the last, the coarsest level of a pyramid."""
-    with capture(model, [layer]) as found:
-        model(image)
-    return tensors_of(found[layer])[-1]
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

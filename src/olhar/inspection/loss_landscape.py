@@ -1,15 +1,18 @@
-"""The loss around the weights of a model, in one and in two directions (Figure 2.7; Li et al. 2018, "Visualizing the
-Loss Landscape of Neural Nets", arXiv 1712.09913).
+"""The loss around the weights of a model, in two directions (Figure 2.7; Li et al. 2018, "Visualizing the Loss
+Landscape of Neural Nets", arXiv 1712.09913).
 
 The weights themselves are never touched: each point is the model called with others in their place.
+
+Shapes: P numbers in all weights.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
 
@@ -18,20 +21,32 @@ from olhar.tasks.task import Task
 
 Direction = dict[str, Tensor]
 FEWEST = 32  # images: with fewer the surface is one of single images
+MARGIN = 0.2  # of a path's extent, beyond its ends
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Two directions from the weights, each as long as these, by the task's names; `x` and `y`, the points along them.
+
+    `path` [steps, 2] are places of other moments of the training; `share` of their distance lies along each direction.
+    """
+
+    first: Direction
+    second: Direction
+    x: np.ndarray
+    y: np.ndarray
+    path: np.ndarray
+    share: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Surface:
-    """`loss` [n, n] in nats at θ + x d1 + y d2, rows for y; `at` [n] are x and y, from -span to span.
+    """`loss` [len(y), len(x)] in nats at θ + x d1 + y d2, for the directions of `plane`; `images` were looked at."""
 
-    `images` were looked at; `path` [steps, 2] are places of other weights, laid on the plane by least squares.
-    """
-
-    at: np.ndarray
+    plane: Plane
     loss: np.ndarray
     centre: float
     images: int
-    path: np.ndarray
 
 
 def random_direction(task: Task, seed: int) -> Direction:
@@ -52,37 +67,74 @@ def random_direction(task: Task, seed: int) -> Direction:
     return found
 
 
+def random_plane(task: Task, points: int, span: float = 1.0, seed: int = 0) -> Plane:
+    """A square of points x points around the weights, `points` odd, in two random directions."""
+    assert points % 2, "the weights themselves are the point in the middle"
+    at = np.linspace(-span, span, points)
+    return Plane(random_direction(task, seed), random_direction(task, seed + 1), at, at, np.empty((0, 2)))
+
+
+def path_plane(task: Task, path: Sequence[Mapping[str, Tensor]], points: int) -> Plane:
+    """The plane through the weights in which the way to them lies best: the principal components of what is left to go
+    at each step of `path`, the weights of earlier moments by the task's names, two or more (Section 7.2 of the paper).
+
+    Random directions would show nothing of it: in so many dimensions they are orthogonal to any path.
+    """
+    weights = {name: value.detach() for name, value in task.named_parameters()}
+    away = torch.stack([flat({name: step[name].to(value) - value for name, value in weights.items()}) for step in path])
+    gram = (away @ away.T).double()
+    values, vectors = torch.linalg.eigh(gram)  # rising
+    lengths = values[[-1, -2]].clamp_min(0).sqrt()
+    unit = (vectors[:, [-1, -2]] / lengths.clamp_min(1e-12)).T.to(away) @ away  # [2, P]
+    size = flat(weights).norm()
+    places = (vectors[:, [-1, -2]] * lengths / size).cpu().numpy()
+    first, second = (views(step, weights) for step in unit * size)
+    share = tuple((values[[-1, -2]] / values.sum().clamp_min(1e-12)).tolist())
+    x, y = (np.linspace(*around(column), points) for column in places.T)
+    return Plane(first, second, x, y, places, share)
+
+
+def around(places: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """From where to where a path and the weights, at 0, are seen."""
+    low, high = min(places.min(), 0.0), max(places.max(), 0.0)
+    margin = MARGIN * max(high - low, 1e-3)
+    return low - margin, high + margin
+
+
 def landscape(
-    task: Task,
-    batch: Batch,
-    points: int = 21,
-    span: float = 1.0,
-    seed: int = 0,
-    seconds: float = 150.0,
-    path: Sequence[Mapping[str, Tensor]] = (),
+    task: Task, batch: Batch, plane: Plane, seconds: float = 150.0, tell: Callable[[float], None] = lambda share: None
 ) -> Surface:
-    """The mean loss of a batch over a square of points x points around the weights, `points` odd.
+    """The mean loss of a batch over a plane around the weights.
 
     Args:
-        span: how far along each direction, in lengths of the weights.
         seconds: where all points with all images would take longer, fewer images are looked at.
-        path: weights of other moments of the training, by the task's names.
+        tell: is told the share of the points that is done.
     """
-    assert points % 2, "the weights themselves are the point in the middle"
-    first, second = random_direction(task, seed), random_direction(task, seed + 1)
     weights = {name: value.detach() for name, value in task.named_parameters()}
-    at = np.linspace(-span, span, points)
-    batch = affordable(task, batch, points**2, seconds)
-    loss = np.zeros((points, points))
+    start, first, second = (flat(one) for one in (weights, plane.first, plane.second))
+    batch = affordable(task, batch, plane.x.size * plane.y.size, seconds)
+    loss, moved = np.zeros((len(plane.y), len(plane.x))), torch.empty_like(start)
+    named = views(moved, weights)  # of one memory, that every point is written to
     with torch.inference_mode():
-        for i, y in enumerate(at):
-            row = {name: value + float(y) * second[name] for name, value in weights.items()}
-            for j, x in enumerate(at):
-                moved = {name: value + float(x) * first[name] for name, value in row.items()}
-                loss[i, j] = mean_loss(task, moved, batch)
+        for i, y in enumerate(plane.y):
+            row = torch.add(start, second, alpha=float(y))
+            for j, x in enumerate(plane.x):
+                torch.add(row, first, alpha=float(x), out=moved)
+                loss[i, j] = mean_loss(task, named, batch)
+                tell((i * len(plane.x) + j + 1) / loss.size)
         centre = mean_loss(task, weights, batch)
-    places = [project(weights, one, first, second) for one in path]
-    return Surface(at, loss, centre, len(batch["id"]), np.array(places).reshape(-1, 2))
+    return Surface(plane, loss, centre, len(batch["id"]))
+
+
+def flat(tensors: Mapping[str, Tensor]) -> Float[Tensor, " P"]:
+    """All of them as one vector."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors.values()])
+
+
+def views(vector: Float[Tensor, " P"], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `flat`: parts of one vector, in the shapes of others and by their names."""
+    parts = vector.split([tensor.numel() for tensor in like.values()])
+    return {name: part.view(tensor.shape) for part, (name, tensor) in zip(parts, like.items(), strict=True)}
 
 
 def mean_loss(task: Task, weights: Mapping[str, Tensor], batch: Batch, size: int = 128) -> float:
@@ -105,17 +157,3 @@ def affordable(task: Task, batch: Batch, evaluations: int, seconds: float) -> Ba
         mean_loss(task, weights, trial)
     each = (time.perf_counter() - start) / len(trial["id"])
     return first_of(batch, max(min(FEWEST, count), min(count, int(seconds / (evaluations * each)))))
-
-
-def project(
-    weights: Mapping[str, Tensor], other: Mapping[str, Tensor], first: Direction, second: Direction
-) -> tuple[float, float]:
-    """x and y of the point of the plane nearest to other weights."""
-
-    def dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-        return float(sum((a[name].double() * b[name].double()).sum() for name in weights))
-
-    away = {name: other[name].to(value) - value for name, value in weights.items()}
-    gram = np.array([[dot(first, first), dot(first, second)], [dot(first, second), dot(second, second)]])
-    x, y = np.linalg.solve(gram, np.array([dot(first, away), dot(second, away)]))
-    return float(x), float(y)

@@ -82,3 +82,14 @@ def visible_window(field: ReceptiveField | None, position: Sequence[int], size: 
         return 0, 0, size[0], size[1]
     rows, columns = (axis.visible(p, n) for axis, p, n in zip(field.axes, position, size, strict=True))
     return rows.start, columns.start, rows.stop, columns.stop
+
+
+def too_small(layer: str, field: ReceptiveField | None, size: Sequence[int]) -> str:
+    """The sentence to say where an image of `size` (H, W) does not hold the field of a layer; else empty."""
+    if field is not None and all(sees <= length for sees, length in zip(field.size, size, strict=True)):
+        return ""
+    sees = "all of any image" if field is None else f"{field.size[1]} x {field.size[0]} pixels"
+    return (
+        f"{layer} sees {sees}, and the image has {size[1]} x {size[0]}: what is shown is cut at its border. "
+        "Ask for an earlier layer, or train with a larger --image-size."
+    )

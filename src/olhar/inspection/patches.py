@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from olhar.data.sample import Batch
 from olhar.inspection.capture import tensors_of
+from olhar.inspection.instrument import see
 from olhar.inspection.measured_field import Window, visible_window
 from olhar.inspection.receptive_field import ReceptiveField
 from olhar.tasks.task import Task
@@ -43,7 +44,7 @@ def up_to(task: Task, batch: Batch, layer: nn.Module) -> Tensor:
 
     handle = layer.register_forward_hook(stop)
     try:
-        task.output(batch)
+        see(task, batch)
     except Reached as reached:
         return reached.output
     finally:
@@ -54,7 +55,7 @@ def up_to(task: Task, batch: Batch, layer: nn.Module) -> Tensor:
 def top_patches(
     task: Task,
     batches: Iterable[Batch],
-    layer: str,
+    layer: nn.Module,
     field: ReceptiveField | None,
     filters: Sequence[int],
     count: int = 9,
@@ -63,7 +64,6 @@ def top_patches(
 
     Only the images that are among the best so far are kept: memory does not grow with the folder.
     """
-    module = task.model.get_submodule(layer)
     chosen = torch.tensor(filters)
     best = torch.empty(len(filters), 0)
     where: list[list[tuple[str, int]]] = [[] for _ in filters]  # id and flat place of each value in `best`
@@ -71,7 +71,7 @@ def top_patches(
     width = 1
     for batch in batches:
         with torch.inference_mode():
-            maps = up_to(task, batch, module)[:, chosen.to(task.mean.device)].float()
+            maps = up_to(task, batch, layer)[:, chosen.to(task.mean.device)].float()
             width = maps.shape[3]
             value, place = maps.flatten(2).max(2)  # [N, F]
         every = torch.cat([best, value.cpu().T], 1)

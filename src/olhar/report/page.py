@@ -1,15 +1,13 @@
 """The report: one HTML file that opens offline, on a phone, a projector and paper. No script, no network."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from olhar.inspection.network import NetworkTable
 from olhar.report.panels import PANELS
 from olhar.report.parts import style, templates
-from olhar.report.story import Images, LatentView, MatchView, Samples, read_story
+from olhar.report.story import Drawings, Images, LatentView, MatchView, Samples, read_story
 
 EYE = Markup(
     '<svg viewBox="0 0 40 24" aria-hidden="true">'
@@ -26,7 +24,7 @@ def write_report(
     images: Images,
     network: NetworkTable | None,
     latent: LatentView | None = None,
-    drawings: Mapping[str, Figure] | None = None,
+    drawings: Drawings | None = None,
     match: MatchView | None = None,
     samples: Samples | None = None,
 ) -> Path:
@@ -37,7 +35,7 @@ def write_report(
         images: ids of images -> their pixels, uint8 [C, H, W], or None where a file is gone.
         network: of the model, for one image of the size it was trained on.
         latent: of an autoencoder, ways between images and a map.
-        drawings: what instruments drew, in the light style, by their names.
+        drawings: what instruments draw, asked when their panel is made.
         match: of images and captions, how similar each is to each.
         samples: of a run that learnt to draw, what it drew.
     Raises:

@@ -5,14 +5,13 @@ All but run.json may be missing or stop in the middle: a run that was interrupte
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from olhar.errors import UserError
@@ -22,6 +21,8 @@ from olhar.report.pictures import data_uri
 
 # ids of images -> what is shown of each side by side, by name, uint8 [C, H, W]; None where a file is gone
 Images = Callable[[list[str]], Sequence[Mapping[str, Tensor] | None]]
+# ids of mistakes -> what instruments drew, as SVG by their names; None where there was no time
+Drawings = Callable[[list[str]], Mapping[str, str | None]]
 NAMES = {
     "miou": "mean IoU",
     "mean_recall": "mean recall at 1, 5 and 10",
@@ -116,7 +117,7 @@ class Story:
     images: Images
     network: NetworkTable | None
     latent: LatentView | None = None
-    drawings: Mapping[str, Figure] = field(default_factory=dict)  # of instruments, by their names
+    drawings: Drawings | None = None
     match: MatchView | None = None
     samples: Samples | None = None
 
@@ -254,7 +255,7 @@ def read_story(
     images: Images,
     network: NetworkTable | None,
     latent: LatentView | None = None,
-    drawings: Mapping[str, Figure] | None = None,
+    drawings: Drawings | None = None,
     match: MatchView | None = None,
     samples: Samples | None = None,
 ) -> Story:
@@ -281,7 +282,7 @@ def read_story(
         images=images,
         network=network,
         latent=latent,
-        drawings=drawings or {},
+        drawings=drawings,
         match=match,
         samples=samples,
     )

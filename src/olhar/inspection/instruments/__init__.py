@@ -5,6 +5,7 @@ from olhar.inspection.instruments.attention import ATTENTION
 from olhar.inspection.instruments.denoising import DENOISING
 from olhar.inspection.instruments.detection import ANCHORS, ASSIGNMENT, OBJECTNESS, SUPPRESSION
 from olhar.inspection.instruments.feature_maps import FEATURE_MAPS
+from olhar.inspection.instruments.filters import FILTERS
 from olhar.inspection.instruments.gradients import GRADIENTS
 from olhar.inspection.instruments.landscape import LANDSCAPE
 from olhar.inspection.instruments.network import NETWORK
@@ -18,6 +19,7 @@ from olhar.inspection.instruments.words import WORDS
 INSTRUMENTS: dict[str, Instrument] = {
     "network": NETWORK,
     "receptive-field": RECEPTIVE_FIELD,
+    "filters": FILTERS,
     "feature-maps": FEATURE_MAPS,
     "patches": PATCHES,
     "why": WHY,

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from olhar.errors import UserError
 from olhar.inspection.attention import attention_weights_of, entropy, looked_at, mean_distance, rollout
 from olhar.inspection.figure import FULL, Style, bare, glow, grid, show
-from olhar.inspection.instrument import Instrument, Subject, Table, Values
+from olhar.inspection.instrument import Instrument, Subject, Table, Values, see
 from olhar.layers.attention import MultiHeadAttention
 from olhar.models.vit import ViT
 
@@ -50,7 +50,7 @@ def look(subject: Subject) -> AttentionValues:
     prefix, vit = found
     batch = subject.first(IMAGES)
     with torch.inference_mode(), attention_weights_of(vit) as weights:
-        subject.task.output(batch)
+        see(subject.task, batch)
     layer = chosen(subject, vit, prefix, list(weights))
     height, width = batch["image"].shape[2:]
     places, token = vit.patches.grid((height, width)), vit.class_token is not None
@@ -123,4 +123,5 @@ ATTENTION = Instrument(
     look=look,
     draw=draw,
     takes_layer=True,
+    passes=2 * IMAGES,
 )

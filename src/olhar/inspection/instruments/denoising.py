@@ -166,4 +166,5 @@ DENOISING = Instrument(
     fits=needs_drawing,
     look=look,
     draw=draw,
+    passes=2 * STEPS,  # guidance asks twice
 )

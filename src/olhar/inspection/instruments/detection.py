@@ -267,6 +267,7 @@ ANCHORS = Instrument(
     fits=needs_detector,
     look=look_at_anchors,
     draw=draw_anchors,
+    passes=IMAGES,
 )
 ASSIGNMENT = Instrument(
     shows="which anchors took which object, as training has it (Figure 2.12 c)",
@@ -275,6 +276,7 @@ ASSIGNMENT = Instrument(
     fits=needs_detector,
     look=look_at_assignment,
     draw=draw_assignment,
+    passes=IMAGES,
 )
 OBJECTNESS = Instrument(
     shows="where a detector sees an object, level by level, of whichever class",
@@ -283,6 +285,7 @@ OBJECTNESS = Instrument(
     fits=needs_detector,
     look=look_at_objectness,
     draw=draw_objectness,
+    passes=IMAGES,
 )
 SUPPRESSION = Instrument(
     shows="which boxes non-maximum suppression kept, and which it removed for them",
@@ -291,4 +294,5 @@ SUPPRESSION = Instrument(
     fits=needs_detector,
     look=look_at_suppression,
     draw=draw_suppression,
+    passes=IMAGES,
 )

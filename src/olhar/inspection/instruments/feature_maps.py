@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from olhar.inspection.capture import capture, tensors_of
-from olhar.inspection.figure import FULL, Style, bare, grid, show
+from olhar.inspection.figure import FULL, Style, new_figure, show, tiles
 from olhar.inspection.instrument import Instrument, Subject, Table, Values, model_input, needs_maps
 
-MOST, ACROSS = 23, 8  # maps beside the image: three rows of a page
+MOST, ACROSS = 21, 7  # maps beside the image: three rows of a page
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,17 @@ def draw(values: MapValues, style: Style) -> Figure:
     """The channels that answer most, strongest first, all on one scale."""
     strength = np.abs(values.maps).mean((1, 2))
     order = np.argsort(-strength)[:MOST]
-    rows = -(-(len(order) + 1) // ACROSS)
-    figure, axes = grid(rows, ACROSS, FULL, 1.02 * rows + 0.2)
     largest = max(float(np.percentile(np.abs(values.maps[order]), 99.5)), 1e-12)
-    signed = bool(values.maps.min() < 0)
-    scale = {"cmap": style.diverging if signed else style.sequential, "vmin": -largest if signed else 0}
-    cells = axes.ravel()
-    show(cells[0], values.image, values.layer.removeprefix("encoder."))
-    for cell, index in zip(cells[1:], order, strict=False):
-        cell.imshow(values.maps[index], vmax=largest, interpolation="nearest", **scale)
-        cell.set_title(str(index), fontweight="normal", fontsize=6.5, loc="center", pad=2)
-        bare(cell)
-    for cell in cells[len(order) + 1 :]:
-        cell.set_axis_off()
+    shares = values.maps[order] / largest
+    maps = style.diverging(shares / 2 + 0.5) if values.maps.min() < 0 else style.sequential(shares)
+    rows = -(-len(order) // ACROSS)
+    height, width = values.maps.shape[1:]
+    figure = new_figure(FULL, 1.02 * rows * height / width + 0.1)
+    left, right = figure.subplots(1, 2, width_ratios=(1, ACROSS))
+    show(left, values.image, values.layer.removeprefix("encoder."))
+    left.set_anchor("N")
+    tiles(right, list(maps[..., :3]), ACROSS, [str(i) for i in order], 0.2)
+    right.set_anchor("NW")
     return figure
 
 

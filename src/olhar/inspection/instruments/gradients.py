@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from olhar.errors import UserError
 from olhar.inspection.figure import FULL, Style, new_figure
 from olhar.inspection.gradient_flow import dead_units, fresh, gradient_norms, has_normalisation, has_skips
-from olhar.inspection.instrument import Instrument, Subject, Table, Values, always
-from olhar.inspection.instruments.landscape import TRUTHS
+from olhar.inspection.instrument import Instrument, Subject, Table, Values, always, first_with_truth
 
 IMAGES = 32  # about a batch: what one step of training sees
 
@@ -33,9 +31,7 @@ class GradientValues(Values):
 
 def look(subject: Subject) -> GradientValues:
     """On one batch."""
-    task, batch = subject.task, subject.first(IMAGES)
-    if not any(key in batch for key in TRUTHS):
-        raise UserError("gradients needs the truth of its images: leave --image out, so that the run's own are taken.")
+    task, batch = subject.task, first_with_truth(subject, IMAGES, "gradients")
     norms = {"trained": gradient_norms(task, batch), "new": gradient_norms(fresh(task), batch)}
     skips, normalised = has_skips(task), has_normalisation(task)
     if skips:

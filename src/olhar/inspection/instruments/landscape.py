@@ -1,92 +1,163 @@
-"""The loss around the trained weights, from above and along one line (Figure 2.7)."""
+"""The loss around the trained weights, from above and along two lines; two runs side by side (Figure 2.7)."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from safetensors.torch import load_file
 from torch import Tensor
 
+from olhar.data.sample import first_of
 from olhar.errors import UserError
 from olhar.inspection.figure import FULL, Style, new_figure
-from olhar.inspection.instrument import Instrument, Subject, Table, Values, always
-from olhar.inspection.loss_landscape import Surface, landscape
+from olhar.inspection.instrument import Instrument, Subject, Table, Values, always, first_with_truth
+from olhar.inspection.loss_landscape import Surface, landscape, path_plane, random_plane
+from olhar.tasks.classify import Classify
 
-IMAGES = 512
-TRUTHS = ("label", "labels", "target", "mask", "clean", "boxes")
+IMAGES, POINTS = 512, 21  # points along each direction, odd: the weights are the middle one
+SECONDS = 150.0  # for all surfaces: a person waits, and sees how long
+MOST_STEPS = 12  # of a path: of a large model each is as large as the model
 
 
 @dataclass(frozen=True)
 class LandscapeValues(Values):
-    """The surface."""
+    """The surface, and of two runs both, by their names."""
 
-    surface: Surface
+    surfaces: dict[str, Surface]
 
     def table(self) -> Table:
-        at = [round(float(x), 3) for x in self.surface.at]
-        rows = [(y, *(round(float(v), 5) for v in row)) for y, row in zip(at, self.surface.loss, strict=True)]
-        return Table(("y \\ x", *map(str, at)), rows)
+        first = next(iter(self.surfaces.values()))
+        columns = ("run", "y \\ x", *(f"{x:.3f}" for x in first.plane.x))
+        rows = [
+            (name, f"{y:.3f}", *(round(float(v), 5) for v in row))
+            for name, one in self.surfaces.items()
+            for y, row in zip(one.plane.y, one.loss, strict=True)
+        ]
+        return Table(columns, rows) if len(self.surfaces) > 1 else Table(columns[1:], [row[1:] for row in rows])
 
     def document(self) -> dict:
-        s = self.surface
-        facts = {"at": s.at.tolist(), "loss": s.loss.tolist(), "centre": s.centre, "images": s.images}
-        return facts | {"path": s.path.tolist()}
+        found = {name: described(one) for name, one in self.surfaces.items()}
+        return found.get("") or found
+
+
+def described(one: Surface) -> dict:
+    """A surface as plain values."""
+    p = one.plane
+    where = {"x": p.x.tolist(), "y": p.y.tolist(), "path": p.path.tolist(), "share": p.share}
+    return where | {"loss": one.loss.tolist(), "centre": one.centre, "images": one.images}
 
 
 def look(subject: Subject) -> LandscapeValues:
-    """Around the weights of the run, with the weights of its checkpoints where it has any."""
-    batch = subject.first(IMAGES)
-    if not any(key in batch for key in TRUTHS):
-        raise UserError("landscape needs the truth of its images: leave --image out, so that the run's own are taken.")
-    return LandscapeValues(landscape(subject.task, batch, path=checkpoints(subject)))
+    """Around the weights of the run: beside another's in the same random directions, and alone, where it kept its path,
+    in those of the path."""
+    batch, other = first_with_truth(subject, IMAGES, "landscape"), subject.beside
+    if other is None:
+        path = steps(subject)
+        plane = path_plane(subject.task, path, POINTS) if len(path) > 1 else random_plane(subject.task, POINTS)
+        return LandscapeValues({"": landscape(subject.task, batch, plane, SECONDS, subject.tell)})
+    refuse_stranger(subject, other)
+    names = [one.folder.name if one.folder else "" for one in (subject, other)]
+    if names[0] == names[1]:
+        names = [str(one.folder) for one in (subject, other)]
+    surfaces = {}
+    for i, one in enumerate((subject, other)):
+        plane = random_plane(one.task, POINTS)
+        found = landscape(one.task, batch, plane, SECONDS / 2, lambda share, i=i: subject.tell((i + share) / 2))
+        surfaces[names[i]] = found
+        batch = first_of(batch, found.images)  # the same for both
+    return LandscapeValues(surfaces)
 
 
-def checkpoints(subject: Subject) -> list[dict[str, Tensor]]:
-    """The weights of every checkpoint in the run folder, in the order of the training."""
-    names = dict(subject.task.named_parameters())
-    found = []
-    files = subject.folder.glob("checkpoint/step-*/tensors.safetensors") if subject.folder else ()
-    for file in sorted(files):
-        tensors = {key.removeprefix("task."): value for key, value in load_file(file).items()}
-        if all(name in tensors for name in names):
-            found.append({name: tensors[name] for name in names})
-    return found
+def refuse_stranger(subject: Subject, other: Subject) -> None:
+    """Raise UserError where another run did not learn the same from the same kind of image."""
+    names = [one.task.class_names if isinstance(one.task, Classify) else () for one in (subject, other)]
+    for what, ours, theirs in (
+        ("learnt to", subject.task.name, other.task.name),
+        ("sees images of", pixels_of(subject), pixels_of(other)),
+        ("tells apart", ", ".join(names[0]), ", ".join(names[1])),
+    ):
+        if ours != theirs:
+            where = f"{other.folder} {what} {theirs}, and {subject.folder} {ours}"
+            raise UserError(f"{where}: give a run on the same data.")
+
+
+def pixels_of(subject: Subject) -> str:
+    channels, height, width = subject.input_shape
+    return f"{width} x {height} pixels in {channels} channels"
+
+
+def steps(subject: Subject) -> list[dict[str, Tensor]]:
+    """The weights that a run kept on its way (--train.keep_path), some of them where there are many."""
+    files = sorted(subject.folder.glob("path/step-*.safetensors")) if subject.folder else []
+    chosen = np.linspace(0, len(files) - 1, min(len(files), MOST_STEPS)).round().astype(int)
+    return [load_file(files[i]) for i in chosen]
 
 
 def draw(values: LandscapeValues, style: Style) -> Figure:
-    """Level lines from above; beside them the loss along the two directions."""
-    s = values.surface
-    figure = new_figure(FULL, 3.1)
-    above, beside = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    top = np.percentile(s.loss, 97)  # a single steep corner would leave nothing to see of the rest
-    levels = np.geomspace(max(s.loss.min(), 1e-4), max(top, s.loss.min() * 1.01, 2e-4), 16)
-    filled = above.contourf(
-        s.at, s.at, s.loss, levels=levels, cmap=style.sequential, norm=LogNorm(levels[0], levels[-1]), extend="both"
-    )
-    above.contour(s.at, s.at, s.loss, levels=levels, colors=style.paper, linewidths=0.4)
-    above.plot(0, 0, "o", color=style.second, markersize=4)
-    inside = s.path[np.abs(s.path).max(1) <= s.at[-1]] if len(s.path) else s.path
-    above.plot(inside[:, 0], inside[:, 1], "-D", color=style.second, markersize=2.5, linewidth=0.9)
-    above.set_aspect("equal")
-    above.set(xlabel="first direction", ylabel="second direction")
-    bar = figure.colorbar(filled, ax=above, ticks=levels[::3], format="%.2g", pad=0.02, shrink=0.9)
+    """Level lines from above, one scale for all; beside them the loss along the two directions."""
+    every = list(values.surfaces.items())
+    figure = new_figure(FULL, 3.1 if len(every) == 1 else 2.75)
+    axes = figure.subplots(1, 1 + len(every), width_ratios=[1.15] * len(every) + [1.0 if len(every) == 1 else 1.15])
+    low = min(float(one.loss.min()) for _, one in every)
+    # a single steep corner would leave nothing to see of the rest
+    high = max(float(np.percentile(one.loss, 97)) for _, one in every)
+    levels = np.geomspace(max(low, 1e-4), max(high, low * 1.01, 2e-4), 16)
+    for above, (name, one) in zip(axes, every, strict=False):
+        filled = draw_above(above, one, levels, style)
+        above.set_title(name)
+    bar = figure.colorbar(filled, ax=axes[:-1].tolist(), ticks=levels[::3], format="%.2g", pad=0.02, shrink=0.9)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    middle = len(s.at) // 2
-    beside.plot(s.at, s.loss[middle], color=style.accent, label="first direction")
-    beside.plot(s.at, s.loss[:, middle], color=style.colours[2], linestyle=(0, (5, 2)), label="second direction")
-    beside.plot(0, s.centre, "o", color=style.second, markersize=4, label=f"the weights: {s.centre:.3g}")
-    beside.set(xlabel="distance in lengths of the weights", ylabel=f"loss in nats, {s.images} images", yscale="log")
-    beside.grid(axis="y")
-    beside.legend()
+    bar.minorticks_off()
+    for i, (name, one) in enumerate(every):
+        draw_lines(axes[-1], one, f"{name}, " if name else "", style.colour(2 * i), style)
+    axes[-1].set(xlabel="distance in lengths of the weights", ylabel=f"loss in nats, {every[0][1].images} images")
+    axes[-1].set_yscale("log")
+    axes[-1].yaxis.set_major_formatter(LogFormatter())
+    axes[-1].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    axes[-1].grid(axis="y")
+    axes[-1].legend()
     return figure
 
 
+def draw_above(axes: Axes, one: Surface, levels: np.ndarray, style: Style) -> QuadContourSet:
+    """The plane, the weights and, where it is known, the way to them."""
+    p, norm = one.plane, LogNorm(levels[0], levels[-1])
+    filled = axes.contourf(p.x, p.y, one.loss, levels=levels, cmap=style.sequential, norm=norm, extend="both")
+    axes.contour(p.x, p.y, one.loss, levels=levels, colors=style.paper, linewidths=0.4)
+    if len(p.path):
+        way = np.vstack([p.path, [0, 0]])
+        axes.plot(way[:, 0], way[:, 1], "-o", color=style.second, markersize=2.5, linewidth=0.9)
+        plate = {"facecolor": style.paper, "edgecolor": "none", "pad": 1.2}
+        axes.annotate("start", way[0], (0, -10), textcoords="offset points", fontsize=6.5, ha="center", bbox=plate)
+    axes.plot(0, 0, "o", color=style.second, markersize=4)
+    names = ("first direction", "second direction")
+    if p.share:
+        names = tuple(f"{name} of the path, {part:.0%}" for name, part in zip(names, p.share, strict=True))
+    else:
+        axes.set_aspect("equal")
+    axes.set(xlabel=names[0], ylabel=names[1])
+    return filled
+
+
+def draw_lines(axes: Axes, one: Surface, name: str, colour: str, style: Style) -> None:
+    """The loss along each direction through the weights."""
+    p = one.plane
+    row, column = int(np.abs(p.y).argmin()), int(np.abs(p.x).argmin())
+    axes.plot(p.x, one.loss[row], color=colour, label=f"{name}first direction")
+    axes.plot(p.y, one.loss[:, column], color=colour, linestyle=(0, (4, 2)), label=f"{name}second direction")
+    axes.plot(0, one.centre, "o", color=style.second, markersize=4, label=f"{name}the weights: {one.centre:.3g}")
+
+
 LANDSCAPE = Instrument(
-    shows="the loss around the trained weights, along two random directions scaled filter by filter",
-    reading="The dot is the trained model, and the distance 1 changes every filter by its own length.\n"
-    "A wide, round valley bears changes of the weights; a narrow or rugged one is where training is hard.",
+    shows="the loss around the trained weights; of two runs side by side, as with and without skips",
+    reading="The dot is the trained model; at distance 1 each filter is changed by its own length, and colours share a "
+    "scale.\nA wide, round valley bears changes of the weights; a narrow or rugged one is where training is hard.",
     fits=always,
     look=look,
     draw=draw,
+    takes_beside=True,
 )

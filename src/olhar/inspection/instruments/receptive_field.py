@@ -11,7 +11,7 @@ from torch import Tensor
 
 from olhar.inspection.figure import FULL, Style, glow, new_figure, show
 from olhar.inspection.instrument import Instrument, Subject, Table, Values, model_input, needs_maps
-from olhar.inspection.measured_field import Measured, Window, measured_field, visible_window
+from olhar.inspection.measured_field import Measured, Window, measured_field, too_small, visible_window
 from olhar.inspection.receptive_field import ReceptiveField, receptive_fields
 
 IMAGES = 8  # over which the gradient is averaged: enough that no filter's silence on one image shows
@@ -37,6 +37,10 @@ class FieldValues(Values):
     seen: tuple[Seen, ...]
     sizes: tuple[tuple[str, int], ...]  # of every layer that gives maps, in the order of the forward
     image: Tensor  # uint8 [C, H, W]
+    cut: str = ""  # said where the image does not hold the field that was asked for
+
+    def note(self) -> str:
+        return self.cut
 
     def table(self) -> Table:
         return Table(COLUMNS, [row(one) for one in self.seen])
@@ -75,7 +79,8 @@ def look(subject: Subject) -> FieldValues:
         window = visible_window(fields[layer], measured.position, size)
         seen.append(Seen(layer, positions, fields[layer], window, measured))
     sizes = tuple((name, max(field.size)) for name in subject.maps if (field := fields.get(name)))
-    return FieldValues(tuple(seen), sizes, batch["image"][0].cpu())
+    cut = too_small(layers[0], fields[layers[0]], size) if subject.layer else ""
+    return FieldValues(tuple(seen), sizes, batch["image"][0].cpu(), cut)
 
 
 def stages(maps: dict[str, tuple[int, ...]]) -> list[str]:
@@ -136,7 +141,7 @@ def draw_growth(axes: Axes, values: FieldValues, style: Style) -> None:
     axes.set_ylabel("pixels along a side")
     axes.set_ylim(0, max(1.15 * side, 1.08 * max(sizes, default=1)))
     axes.set_xlim(0.5, len(sizes) + 0.5)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
 RECEPTIVE_FIELD = Instrument(
@@ -147,4 +152,5 @@ RECEPTIVE_FIELD = Instrument(
     look=look,
     draw=draw,
     takes_layer=True,
+    passes=3 * IMAGES * MOST_SHOWN,
 )

@@ -113,4 +113,5 @@ REPRESENTATION = Instrument(
     fits=needs_features,
     look=look,
     draw=draw,
+    passes=200,  # as many images as a report has
 )

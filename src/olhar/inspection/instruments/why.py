@@ -126,4 +126,5 @@ WHY = Instrument(
     look=look,
     draw=draw,
     takes_layer=True,
+    passes=IMAGES * (3 + 3 * STEPS + WINDOWS**2),  # a way back costs two passes
 )

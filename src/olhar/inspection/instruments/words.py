@@ -126,4 +126,5 @@ WORDS = Instrument(
     look=look,
     draw=draw,
     takes_text=True,
+    passes=2 * IMAGES,  # its captions are read too
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from olhar.report.panels.alignment import matrix_panel, recall_panel, retrieval_panel, words_panel
+from olhar.report.panels.alignment import matrix_panel, recall_panel, retrieval_panel
 from olhar.report.panels.calibration import calibration_panel
 from olhar.report.panels.classes import classes_panel, labels_panel
 from olhar.report.panels.confusion import confusion_panel
@@ -11,13 +11,13 @@ from olhar.report.panels.data import data_panel
 from olhar.report.panels.detection import (
     boxes_panel,
     found_panel,
-    inside_panel,
     kinds_panel,
     precision_recall_panel,
     worst_boxes_panel,
 )
 from olhar.report.panels.drawing import grown_panel, levels_panel, reverse_panel, samples_panel
 from olhar.report.panels.headline import headline_panel
+from olhar.report.panels.inside import inside_panel
 from olhar.report.panels.latent import latent_panel
 from olhar.report.panels.messages import messages_panel
 from olhar.report.panels.network import network_panel
@@ -46,7 +46,6 @@ PANELS: tuple[Callable[[Story], Panel | None], ...] = (
     recall_panel,
     matrix_panel,
     retrieval_panel,
-    words_panel,
     mistakes_panel,
     errors_panel,
     worst_masks_panel,

@@ -3,10 +3,8 @@
 import numpy as np
 from markupsafe import Markup
 
-from olhar.inspection.figure import inline
-from olhar.inspection.instruments import INSTRUMENTS
 from olhar.report.parts import join, part
-from olhar.report.pictures import data_uri, lighter
+from olhar.report.pictures import data_uri
 from olhar.report.story import Panel, Story
 from olhar.report.svg import picture, tag
 from olhar.report.words import number, percent
@@ -109,11 +107,3 @@ def retrieval_panel(story: Story) -> Panel | None:
     )
     body = join(part("strips", rows, False), part("heading", "Worst described"), part("pictures", items, False))
     return Panel("retrievals", "Searches", reading, body)
-
-
-def words_panel(story: Story) -> Panel | None:
-    figure = story.drawings.get("words")
-    if story.task != "align" or figure is None:
-        return None
-    reading = f"{INSTRUMENTS['words'].reading} Of the validation split (Figure 4.2)."
-    return Panel("words", "Where words look", reading, part("figure", Markup(lighter(inline(figure)))))

@@ -5,13 +5,10 @@ from markupsafe import Markup
 
 from olhar.data.palette import palette
 from olhar.inspection.box_errors import KINDS, Errors, above, errors
-from olhar.inspection.figure import inline
-from olhar.inspection.instruments import INSTRUMENTS
 from olhar.metrics_detection import RECALLS, Curves, accumulate, by_class
 from olhar.report.panels.classes import bar, long_table, swatch, worst_first
 from olhar.report.panels.pictures import at_random
 from olhar.report.parts import join, part
-from olhar.report.pictures import lighter
 from olhar.report.story import Panel, Story
 from olhar.report.svg import Plot
 from olhar.report.words import percent, plural
@@ -88,21 +85,6 @@ def kinds_panel(story: Story) -> Panel | None:
         "split. Many missed ask for a larger image or smaller anchors, many duplicates for a lower overlap."
     )
     return Panel("kinds", "Errors by kind", reading, part("table", heads, rows))
-
-
-def inside_panel(story: Story) -> Panel | None:
-    if story.task != "detect" or not story.drawings:
-        return None
-    parts = []
-    for name, figure in story.drawings.items():
-        drawn = Markup(lighter(inline(figure)))  # by matplotlib, which escapes what is written into it
-        words = INSTRUMENTS[name].reading.replace("\n", " ")
-        parts += [part("heading", name.capitalize()), part("paragraph", words, "quiet"), part("figure", drawn)]
-    reading = (
-        f"How answers come about, on images of the validation split; olhar inspect RUN {next(iter(story.drawings))} "
-        "draws the same of others, with the numbers."
-    )
-    return Panel("inside", "From anchors to answers" if story.detected else "Inside", reading, join(*parts))
 
 
 def boxes_panel(story: Story) -> Panel | None:

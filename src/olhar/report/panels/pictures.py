@@ -46,7 +46,8 @@ def examples_panel(story: Story) -> Panel | None:
     return Panel("examples", "Examples", reading, gallery(story, at_random(story, EXAMPLES)))
 
 
-def mistakes_panel(story: Story) -> Panel | None:
+def mistakes(story: Story) -> list[int]:
+    """All wrong answers about classes, the one the model was surest of first."""
     if story.classified:
         wrong = np.flatnonzero(story.truth != story.predicted)
         sure = story.probabilities.max(1)[wrong]
@@ -56,15 +57,21 @@ def mistakes_panel(story: Story) -> Panel | None:
         wrong = np.flatnonzero((story.truth != story.predicted).any(1))
         sure = wrong_by.max(1)[wrong]
     else:
+        return []
+    return wrong[np.argsort(-sure, kind="stable")].tolist()
+
+
+def mistakes_panel(story: Story) -> Panel | None:
+    if not (story.classified or story.labelled):
         return None
-    if not len(wrong):
+    wrong = mistakes(story)
+    if not wrong:
         return Panel("mistakes", "Mistakes", "", part("paragraph", "There is not one on this split."))
-    indices = wrong[np.argsort(-sure, kind="stable")][:MISTAKES].tolist()
     reading = (
         f"Of {len(wrong):,} mistakes on {len(story.predictions):,} images, those the model was surest of. Many are "
         "wrong labels or images a person would doubt: look at these before you change the model."
     )
-    return Panel("mistakes", "Most confident mistakes", reading, gallery(story, indices))
+    return Panel("mistakes", "Most confident mistakes", reading, gallery(story, wrong[:MISTAKES]))
 
 
 def gallery(story: Story, indices: list[int]):
