@@ -147,16 +147,19 @@ def generate(found: Namespace) -> int:
     wishes = {name: value for name in names if (value := getattr(found, name)) is not None}
     texts = (*found.texts, *(found.classes or ()))
     trained = run.load(found.run)
-    out, files = found.out or sheet.new_folder(trained.path), []
+    out, files, made = found.out or sheet.new_folder(trained.path), [], []
     columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
     try:
         with terminal.share_done("drawing") as on_step:
             drawn = room.generate(trained, room.Wish(texts=texts or (None,), **wishes), found.batch_size, on_step)
             for path, one in sheet.save(drawn, out, found.strip, columns):
                 files.append({"file": str(path), **one.settings})
+                made.append(one)
     except KeyboardInterrupt:
         print(f"\nInterrupted: {len(files)} finished images are in {out}.", file=sys.stderr)
         return 130
+    if sentence := room.burnt(made):
+        print(f"! {sentence}", file=sys.stderr)
     if found.json:
         terminal.print_json(files)
     else:

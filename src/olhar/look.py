@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import torch
 from matplotlib.figure import Figure
 
-from olhar.build import Feeder
+from olhar.build import Feeder, input_shape
 from olhar.data.recognise import recognise
 from olhar.data.sample import Batch, Record, to_device
 from olhar.errors import UserError, nearest
@@ -93,10 +93,7 @@ def subject_of(
     folder: RunFolder, task: Task, device: torch.device, paths: Sequence[Path] = (), layer: str | None = None
 ) -> Subject:
     """What the instruments are shown of a run: `paths`, or without any its own validation images."""
-    model = folder.facts["model"]
-    height, width = model["image_size"]
-    shape = (model["in_channels"], height, width)
-    return Subject(task, shape, batches_of(folder, device, paths), layer, folder.path)
+    return Subject(task, input_shape(folder.facts["model"]), batches_of(folder, device, paths), layer, folder.path)
 
 
 def batches_of(folder: RunFolder, device: torch.device, paths: Sequence[Path] = ()) -> Callable[[], Iterator[Batch]]:

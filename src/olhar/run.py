@@ -199,13 +199,11 @@ class Run:
         from olhar.inspection.network import network
         from olhar.report import write_report
 
-        height, width = self.facts["model"]["image_size"]
-        shape = (self.facts["model"]["in_channels"], height, width)
         model = self.task.model.image_encoder if isinstance(self.task, Align) else self.task.model
         return write_report(
             self.path,
             images=self.pictures,
-            network=network(model, shape),
+            network=network(model, build.input_shape(self.facts["model"])),
             latent=self.latent_view(),
             drawings=self.drawings(),
             match=language.match_view(self),

@@ -1,11 +1,19 @@
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 from olhar.train.sentinels import Sentinels, not_finite
 
 
+@dataclass
+class Learner:
+    chance: float | None
+    unlearnt: ClassVar[str] = "the model learns nothing."
+
+
 def listen(chance: float | None = math.log(10)) -> tuple[Sentinels, list[str]]:
     spoken: list[str] = []
-    return Sentinels(chance, lambda name, sentence: spoken.append(name)), spoken
+    return Sentinels(Learner(chance), lambda name, sentence: spoken.append(name)), spoken
 
 
 def test_stuck_at_chance_speaks_once_and_only_late():

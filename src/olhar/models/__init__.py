@@ -174,18 +174,19 @@ def autoencoder(name: str, in_channels: int, image_size: tuple[int, int], **args
     return _make(AUTOENCODERS, "autoencoder", name, args)(in_channels, image_size)
 
 
-def denoiser(name: str, in_channels: int, image_size: tuple[int, int], **args: Any) -> Denoiser:
+def denoiser(name: str, in_channels: int, image_size: tuple[int, int], shrunk: int = 1, **args: Any) -> Denoiser:
     """A new, untrained denoiser.
 
     Args:
         name: a key of DENOISERS.
-        image_size: (height, width) of the images it will see.
+        image_size: (height, width) of the images it will draw.
+        shrunk: how many times smaller what it sees of them is.
         args: arguments that differ from its table; text such as "64,128" is understood.
 
     Raises:
         UserError: no such denoiser, argument or value.
     """
-    return _make(DENOISERS, "denoiser", name, args)(in_channels, image_size)
+    return _make(DENOISERS, "denoiser", name, args)(in_channels, image_size, shrunk=shrunk)
 
 
 def guided(drawing: Denoiser, reader: TextEncoder, start: int, end: int) -> Guided:
@@ -206,7 +207,7 @@ def _make(
     return partial(table[name], **_checked(name, table[name], args))
 
 
-GIVEN = ("in_channels", "image_size", "vocabulary", "length", "end")  # arguments that the data settle
+GIVEN = ("in_channels", "image_size", "vocabulary", "length", "end", "shrunk")  # arguments that the data settle
 
 
 def _checked(name: str, make: Callable[..., Any], args: dict[str, Any]) -> dict[str, Any]:

@@ -147,6 +147,8 @@ class Denoiser(nn.Module):
         num_classes: what an image may be asked to be; 0: nothing. The class `num_classes` says "any".
         patch: pixels along one side of what is one position at the finest level.
         groups: of the norms; 0: of 16 channels, which a processor is fastest with.
+        shrunk: how many times smaller than the image is what it is shown: the factor of an autoencoder, whose latents
+            they are. Sizes are those of the image.
 
     Raises:
         UserError: the image cannot be halved so often, or the heads cannot share a width.
@@ -166,10 +168,11 @@ class Denoiser(nn.Module):
         num_classes: int = 0,
         patch: int = 1,
         groups: int = 0,
+        shrunk: int = 1,
     ):
         super().__init__()
         self.image_size, self.widths, self.num_classes = image_size, widths, num_classes
-        self.step = patch * 2 ** (len(widths) - 1)  # what sides are multiples of
+        self.step = shrunk * patch * 2 ** (len(widths) - 1)  # what sides are multiples of
         self.must_halve(image_size)
         if any(width % heads for width in widths) or widths[0] % 2:
             raise UserError(

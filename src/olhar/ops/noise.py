@@ -12,6 +12,8 @@ Shapes: N batch, T levels, S = T + 1 entries of a table, `...` the numbers of an
 """
 
 import math
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -201,3 +203,15 @@ def make_process(schedule: Schedule = "cosine", levels: int = 1000, zero_termina
 
 def _with_clean(table: Float64[Tensor, " T"], clean: float) -> Float64[Tensor, " S"]:
     return torch.cat([table, table.new_tensor([clean])])
+
+
+def fixed(
+    names: Sequence[str], image: Float[Tensor, "N ..."], levels: int
+) -> tuple[Int[Tensor, " N"], Float[Tensor, "N ..."]]:
+    """A level below `levels` and noise for each image, of its name alone: figures made with them can be compared."""
+    level, noise = [], []
+    for name in names:
+        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        level.append(torch.randint(levels, (), generator=generator))
+        noise.append(torch.randn(image.shape[1:], generator=generator))
+    return torch.stack(level).to(image.device), torch.stack(noise).to(image)
