@@ -75,6 +75,7 @@ def test_training_has_at_most_fourteen_plain_options_and_every_setting_by_its_do
         ("--model.args widths=64,128,pools=2", {"model.args": {"widths": "64,128", "pools": 2}}),
         ("--optim.name adamw", {"optim.name": "adamw"}),
         ("--budget 10min", {"train.budget": "10min"}),
+        ("--latent auto", {"model.latent": "auto"}),
     ],
 )
 @pytest.mark.parametrize("order", ["before", "after"])

@@ -326,7 +326,7 @@ def interrupted(interrupt: KeyboardInterrupt, words: Sequence[str]) -> str:
     run = next(iter(interrupt.args), None)
     if run is None:
         return "\nInterrupted: nothing was being saved."
-    if not any(Path(run).glob("checkpoint/*")):
+    if not any(path for where in ("", "autoencoder/") for path in Path(run).glob(f"{where}checkpoint/*")):
         return f"\nInterrupted before the first checkpoint: {run} can be deleted."
     return f"\nInterrupted: everything so far is saved in {run}; go on with `olhar resume {run}`."
 

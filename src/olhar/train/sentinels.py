@@ -5,11 +5,12 @@ Each sentinel looks at the numbers of the log and speaks once.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 Report = Callable[[str, str], None]
 
 
+@runtime_checkable
 class Learner(Protocol):
     """What is known of a task: see `olhar.tasks.task.Task`."""
 
