@@ -25,8 +25,8 @@ PLAIN_OPTIONS = {
     "evaluate": "--classes --json --prompt --split",
     "predict": "--batch-size --classes --csv --flips --format --json --out --pictures --prompt --tiles --top",
     "search": "--csv --html --json --top --words",
-    "generate": "--batch-size --class --guidance --init-image --json --mask --n --negative --out --sampler --seed"
-    " --size --steps --strength --strip",
+    "generate": "--batch-size --class --download --guidance --init-image --json --mask --n --negative --out --precision"
+    " --sampler --seed --size --steps --strength --strip",
     "report": "",
     "inspect": "--beside --dark --image --json --layer --out --text",
     "explain": "--at --by --json --out",
@@ -76,6 +76,7 @@ def test_training_has_at_most_fourteen_plain_options_and_every_setting_by_its_do
         ("--model.args widths=64,128,pools=2", {"model.args": {"widths": "64,128", "pools": 2}}),
         ("--optim.name adamw", {"optim.name": "adamw"}),
         ("--budget 10min", {"train.budget": "10min"}),
+        ("--latent auto", {"model.latent": "auto"}),
     ],
 )
 @pytest.mark.parametrize("order", ["before", "after"])

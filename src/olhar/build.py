@@ -19,6 +19,7 @@ from olhar import captioning, diffusing
 from olhar.config import Config
 from olhar.data.cache import make_cache
 from olhar.data.corrupt import Corrupt, make_corrupt
+from olhar.data.latent_reader import LatentReader
 from olhar.data.loader import Loader
 from olhar.data.mosaic import make_mosaic
 from olhar.data.paired import make_paired
@@ -68,7 +69,15 @@ def default_args(name: str, image_size: int) -> dict[str, Any]:
 
 def make_task(name: str, model_facts: dict[str, Any], settings: dict[str, Any]) -> Task:
     """A task from its settings, and the model from its own."""
-    return TASKS[name](make_model(name, model_facts, num_outputs(name, settings)), **settings)
+    space = {"space": diffusing.make_space(model_facts)} if name == "diffuse" else {}
+    return TASKS[name](make_model(name, model_facts, num_outputs(name, settings)), **settings, **space)
+
+
+def input_shape(model_facts: dict[str, Any]) -> tuple[int, int, int]:
+    """[C, H, W] of what the model is shown of one image: of latents theirs."""
+    factor = model_facts.get("space", {}).get("factor", 1)
+    height, width = (math.ceil(side / factor) for side in model_facts["image_size"])
+    return model_facts["in_channels"], height, width
 
 
 def num_outputs(name: str, settings: dict[str, Any]) -> int:
@@ -101,6 +110,7 @@ class Feeder:
     world: int = 1
     tokenizer: Tokenizer | None = None
     length: int = 0  # tokens of a caption
+    latents: LatentReader | None = None  # read in the place of images
 
     @classmethod
     def from_facts(
@@ -132,14 +142,14 @@ class Feeder:
         """Shuffled, augmented, for ever the same batches for one seed."""
         data, train = self.config.data, self.config.train
         assert train.batch_size is not None
-        read = self.preprocess.train_read
+        read = self.latents or self.preprocess.train_read
         return Loader(
             records,
             read=read,
             batch_size=train.batch_size,
             seed=train.seed,
             shuffle=True,
-            augment=self.augment(),
+            augment=None if self.latents else self.augment(),
             mix=make_mix(data.mix, self.preprocess.num_classes, train.seed),
             finish=self.finish(records, shuffle=True),
             workers=data.workers,
@@ -150,7 +160,7 @@ class Feeder:
 
     def plain(self, records: Sequence[Record], batch_size: int, keep: bool = False) -> Loader:
         """In order, without augmentation, every image once. `keep`: they will be asked for again."""
-        read = self.preprocess.read
+        read = self.latents or self.preprocess.read
         return Loader(
             records,
             read=read,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from olhar import anchoring, captioning, diffusing
+from olhar import anchoring, captioning, diffusing, latents
 from olhar.build import PLACES, default_args, make_task
 from olhar.config import Config
 from olhar.data.corrupt import DETAIL
@@ -77,6 +77,10 @@ def facts_of(
             add_anchors(facts, collection, config)
         elif name not in AUTOENCODERS:
             facts["model"] |= {"decoder": config.model.decoder, "decoder_args": dict(config.model.decoder_args)}
+    if task_name == "diffuse" and (space := latents.space_facts(config.model.latent, channels)):
+        known = {"image_size": [side, side], "mean": mean, "std": std}  # until it is trained
+        facts["model"] |= {"space": space | known, "in_channels": space["latent_channels"]}
+        facts["data"]["notes"].append(latents.NOTE)
     if tokenizer:
         facts["model"] |= captioning.text_facts(config, collection, tokenizer)
     task = make_task(task_name, facts["model"], facts["task"]["settings"])

@@ -9,7 +9,8 @@ from torch import nn
 
 from olhar.config import Config
 from olhar.data.sample import Collection
-from olhar.models import denoiser, guided, text_encoder
+from olhar.layers.space import Latents
+from olhar.models import autoencoder, denoiser, guided, text_encoder
 
 
 def task_settings(collection: Collection, config: Config) -> dict[str, Any]:
@@ -24,10 +25,20 @@ def task_settings(collection: Collection, config: Config) -> dict[str, Any]:
     }
 
 
+def make_space(facts: dict[str, Any]) -> Latents | None:
+    """The latents that run.json's "model" describes, of an autoencoder with new weights; None where noise is mixed with
+    the pixels."""
+    if (space := facts.get("space")) is None:
+        return None
+    made = autoencoder(space["name"], space["in_channels"], tuple(space["image_size"]), **space["args"])
+    return Latents(made, space["mean"], space["std"])
+
+
 def make_denoiser(facts: dict[str, Any], num_classes: int) -> nn.Module:
     """The model that run.json's "model" describes, with new weights."""
     text, size = facts.get("text"), tuple(facts["image_size"])
     args = dict(facts["args"]) | ({"num_classes": num_classes} if num_classes else {})
+    args["shrunk"] = facts.get("space", {}).get("factor", 1)
     if text is None:
         return denoiser(facts["name"], facts["in_channels"], size, **args)
     reader = text_encoder(text["name"], text["vocabulary"], text["length"], text["end"], **text["args"])

@@ -17,7 +17,7 @@ from accelerate.utils import broadcast, broadcast_object_list, gather_object
 from safetensors.torch import load_file
 from torch import Tensor
 
-from olhar import build, growth
+from olhar import build, growth, latents
 from olhar.config import Config
 from olhar.data.sample import Collection, first_of, to_device
 from olhar.errors import UserError
@@ -65,6 +65,7 @@ class Fit:
         self.log = Log(folder.metrics, voice, writes=self.main, tensorboard=config.train.tensorboard)
         keep_memory()
         seed_everything(config.train.seed)
+        latents.complete(facts, folder)
         self.task = build.make_task(facts["task"]["name"], facts["model"], facts["task"]["settings"]).to(device)
         if config.model.weights:
             voice.say(build.start_from(self.task, config))
@@ -72,6 +73,7 @@ class Fit:
         if not self.sizes["val"]:
             raise UserError("There is no validation split to choose the best weights by: give --data.val-fraction 0.1.")
         build.settle_targets(self.task, feeder, collection)
+        feeder = latents.encoding(self.task, feeder, folder)
         self.batches = feeder.train(collection.split("train"))
         batch_size = build.evaluation_batch(facts, self.batches.batch_size)
         self.loaders = {
@@ -84,6 +86,8 @@ class Fit:
         if isinstance(self.task, Diffuse):
             asked = growth.wishes(collection.split("val"), self.task.class_names)
             self.growth = growth.Growth(self, folder.samples, asked)
+        for sentence in latents.settle(self.task, facts, self.batches, self.loaders["val"], voice.say):
+            self.log.event("scale", sentence, step=0)
         self.precision = self.measure_precision()
         self.accelerator = make_accelerator(device, self.precision.choice)
         self.optimizer = build.make_task_optimizer(self.task, config)

@@ -2,10 +2,12 @@
 
 config.yaml (every setting, resolved), run.json (facts: task, classes, preprocessing, plan, versions, results),
 model.safetensors (the best weights), checkpoint/ (what resuming needs), metrics.jsonl, evaluation/, report.html; where
-it learnt from captions also tokenizer.json and captions.json; where it learnt to draw samples/, what it drew meanwhile.
+it learnt from captions also tokenizer.json and captions.json; where it learnt to draw samples/, what it drew meanwhile,
+and, where it draws in latents, autoencoder/, a run too.
 """
 
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.tokenizer_file = self.path / "tokenizer.json"
         self.captions_file = self.path / "captions.json"
+        self.autoencoder = self.path / "autoencoder"
 
     @classmethod
     def create(cls, path: str | Path | None, data: str) -> "RunFolder":
@@ -70,10 +73,20 @@ class RunFolder:
                 f"give another --run, or continue it with `olhar resume {taken}`."
             )
 
-    def discard_if_empty(self) -> None:
-        """Remove the folder of a run that never began."""
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
+    def discard_unbegun(self) -> None:
+        """Remove the folder of a run that never took a step, nor its autoencoder one."""
+        if not any(path.exists() for path in (self.metrics, self.checkpoints, self.autoencoder)):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def copy(self, target: Path) -> None:
+        """All of it but its checkpoint and what it drew, whole or not at all. Raises UserError."""
+        partial = target.with_name(f"{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            shutil.copytree(self.path, partial, ignore=shutil.ignore_patterns("checkpoint", "generated-*"))
+            partial.rename(target)
+        except OSError as error:
+            raise UserError(f"Could not copy {self.path} to {target}: {error.strerror or error}.") from error
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":

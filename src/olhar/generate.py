@@ -28,6 +28,9 @@ from olhar.tasks.diffuse import Diffuse
 
 GUIDANCE = 2.0  # where a class or a text is asked for: what it says is believed twice
 SHOWN = 9  # images of the strip of a reverse process
+# Values this far outside the range of colours are no longer rounding, and of an image with so many the colours look
+# burnt: where guidance asks for more than there is.
+BEYOND, BURNT = 25.5, 0.1
 
 
 @runtime_checkable
@@ -53,6 +56,7 @@ class Wish:
     init_image: a file to begin from, with the share `strength` of the way back to go; `mask`: a file that is white
         where it is to be drawn anew and black where the image stays as it is.
     size: height and width.
+    strip: also what each image was thought to be on the way.
     """
 
     texts: tuple[str | None, ...] = (None,)
@@ -66,15 +70,17 @@ class Wish:
     mask: str | Path | None = None
     strength: float = 0.7
     size: tuple[int, int] | None = None
+    strip: bool = False
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One image, how it came about, and what it was thought to be on the way."""
+    """One image, how it came about, and where it was asked for what it was thought to be on the way."""
 
     image: UInt8[Tensor, "C H W"]
     settings: dict[str, Any]
     strip: list[UInt8[Tensor, "C H W"]]
+    beyond: float = 0.0  # the share of its values that guidance took far outside the range of colours
 
 
 def generate(
@@ -95,6 +101,18 @@ def generate(
         yield from drawing.draw(some, progress)
 
 
+def burnt(drawn: Sequence[Drawn]) -> str | None:
+    """What to say where guidance was too much for some of the images."""
+    many = [one for one in drawn if one.beyond > BURNT]
+    if not many:
+        return None
+    guidance, most = many[0].settings["guidance"], max(one.beyond for one in many)
+    return (
+        f"Guidance of {guidance:g} asks for colours that do not exist: up to {most:.0%} of the values of "
+        f"{len(many)} of {len(drawn)} images were cut off. Try --guidance {max(1.0, guidance / 2):g}."
+    )
+
+
 class Drawing:
     """A wish that was found possible, ready to be drawn in batches."""
 
@@ -112,15 +130,19 @@ class Drawing:
         model = self.task.model.denoiser if isinstance(self.task.model, Guided) else self.task.model
         assert isinstance(model, Denoiser)
         model.must_halve(self.size)
-        self.begin, self.fresh = self.given()
+        self.image, self.mask = self.given()
+        self.begin = None if self.image is None else self.task.space(self.image)
+        self.fresh = None if self.mask is None else self.task.space.places(self.mask)
+        self.beyond = torch.zeros(())
         self.levels = process.levels(self.steps, wish.strength if self.begin is not None else 1.0)
         asked = any(text is not None for text in wish.texts)
-        self.guidance = wish.guidance if wish.guidance is not None else GUIDANCE if asked else 1.0
+        usual = run.facts.get("guidance", GUIDANCE) if asked else 1.0
+        self.guidance = wish.guidance if wish.guidance is not None else usual
         self.texts = {text: self.condition(text) for text in wish.texts}
         self.away = self.condition(wish.negative)
 
     def given(self) -> tuple[Tensor | None, Tensor | None]:
-        """The image to begin from [1, C, H, W], and where it is to be drawn anew, True [1, 1, H, W]."""
+        """The image to begin from, uint8 [1, C, H, W], and where it is to be drawn anew, True [1, 1, H, W]."""
         wish = self.wish
         if wish.init_image is None:
             if wish.mask is not None:
@@ -131,12 +153,12 @@ class Drawing:
         pixels = decode(Path(wish.init_image), channels=self.task.mean.shape[1])
         image = shrink(pixels, self.size)[None].to(self.run.device)
         if wish.mask is None:
-            return self.task.normalise(image), None
+            return image, None
         mask = decode(Path(wish.mask), channels=1)
         if mask.shape[1:] != pixels.shape[1:]:
             sides = [f"{p.shape[2]} x {p.shape[1]}" for p in (mask, pixels)]
             raise UserError(f"{wish.mask} is {sides[0]} and the image {sides[1]}: a mask is as large as its image.")
-        return self.task.normalise(image), shrink(mask, self.size)[None].to(self.run.device) >= 128
+        return image, shrink(mask, self.size)[None].to(self.run.device) >= 128
 
     def condition(self, text: str | None) -> Tensor | None:
         """A text as what the model is told: tokens [L], or a class []. None for nothing."""
@@ -159,7 +181,8 @@ class Drawing:
         """One batch of (text, seed)."""
         task, wish, device = self.task, self.wish, self.run.device
         generators = [torch.Generator().manual_seed(seed) for _, seed in jobs]
-        shape = (task.mean.shape[1], *self.size)
+        shape = task.space.shape(self.size)
+        self.beyond = torch.zeros(len(jobs))
 
         def fresh() -> Float[Tensor, "N C H W"]:
             return torch.stack([torch.randn(shape, generator=one) for one in generators]).to(device)
@@ -176,12 +199,20 @@ class Drawing:
             progress(len(states) / len(self.levels))
         if not states[-1].noisy.isfinite().all():
             raise UserError("What was drawn is no number any more: try --sampler ddim, or less --guidance.")
-        images = task.pixels(states[-1].noisy).cpu()
-        kept = [task.pixels(states[round(i)].image).cpu() for i in torch.linspace(0, len(states) - 1, SHOWN).tolist()]
+        images = self.pixels(states[-1].noisy)
+        shown = torch.linspace(0, len(states) - 1, SHOWN).tolist() if wish.strip else ()
+        kept = [self.pixels(states[round(i)].image) for i in shown]
         return [
-            Drawn(image, self.settings(text, seed), [some[i] for some in kept])
+            Drawn(image, self.settings(text, seed), [some[i] for some in kept], float(self.beyond[i]))
             for i, (image, (text, seed)) in enumerate(zip(images, jobs, strict=True))
         ]
+
+    def pixels(self, x: Float[Tensor, "N L h w"]) -> UInt8[Tensor, "N C H W"]:
+        """The images, on the CPU; outside the mask the one that was given, which no autoencoder gives back exactly."""
+        made = self.task.pixels(x)
+        if self.mask is not None and self.image is not None:
+            made = torch.where(self.mask, made, self.image)
+        return made.cpu()
 
     def think(self, x: Float[Tensor, "N C H W"], level: int, conditions: list[Tensor | None]) -> Estimate:
         """Image and noise of x, guided by the text, and by what is known of the image."""
@@ -192,6 +223,9 @@ class Drawing:
         if self.guidance != 1 and any(one is not None for one in conditions):
             without = self.asked(x, levels, [self.away] * len(x))
             said = without + self.guidance * (with_text - without)  # Ho and Salimans 2022, arXiv 2207.12598, Eq 6
+            if level == self.levels[-1]:
+                colours = task.space.colours(task.process.estimate(task.kind, said, x, levels).image)
+                self.beyond = ((colours < -BEYOND) | (colours > 255 + BEYOND)).flatten(1).float().mean(1).cpu()
         estimate = task.estimate(said, x, levels)
         if self.fresh is None or self.begin is None:
             return estimate

@@ -22,7 +22,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file
 from torch import Tensor
 
-from olhar import build, captioning, plan
+from olhar import build, captioning, latents, plan
 from olhar.config import Config, all_settings, parse_duration
 from olhar.data import doctor
 from olhar.data.recognise import recognise
@@ -33,7 +33,7 @@ from olhar.errors import UserError
 from olhar.fit import Fit
 from olhar.folder import RunFolder, versions
 from olhar.plan_boxes import resolve_boxes
-from olhar.plan_diffusion import resolve_diffusion
+from olhar.plan_diffusion import FIRST_SHARE, autoencoder_config, resolve_diffusion
 from olhar.plan_pixels import resolve_pixels
 from olhar.plan_text import resolve_text
 from olhar.run import Run
@@ -76,7 +76,7 @@ def train(
     voice = Voice(quiet or rank > 0)
 
     RunFolder.refuse_taken(run)
-    collection = recognise(data, config=config.data)
+    collection = latents.to_compress(recognise(data, config=config.data), config)
     voice.say(collection.explanation)
     collection, examined = examine(collection, config, voice)
     channels = 1 if set(examined.modes) <= GREY else 3
@@ -91,17 +91,17 @@ def train(
     try:
         facts = describe(str(data), collection, examined, chosen, channels, machine, tokenizer)
         feeder = build.Feeder.from_facts(facts, chosen.config, rank, world, tokenizer)
+        if "space" in facts["model"]:  # resuming needs all of it, should this be stopped while its autoencoder learns
+            if rank == 0:
+                begin(folder, chosen.config, facts, collection, tokenizer)
+            settle_autoencoder(folder, chosen.config, voice, rank, world)
         fit = Fit(folder, facts, collection, chosen.config, feeder, device, voice, deadline=deadline)
         if rank == 0:
-            folder.config = fit.config
-            folder.write_splits(collection)
-            if tokenizer:
-                folder.write_captions(tokenizer, captioning.kept_captions(collection.split("train")))
-            folder.facts = facts | {"config": fit.config.to_dict()}
+            begin(folder, fit.config, facts, collection, tokenizer)
         voice.say(fit.describe(), style="dim")
         return complete(fit, voice, started)
     except UserError:
-        folder.discard_if_empty()
+        folder.discard_unbegun()
         raise
     except KeyboardInterrupt:
         raise KeyboardInterrupt(folder.path) from None
@@ -129,6 +129,39 @@ def describe(
     }
 
 
+def begin(
+    folder: RunFolder, config: Config, facts: dict[str, Any], collection: Collection, tokenizer: Tokenizer | None
+) -> None:
+    """Write what a run is, before its first step."""
+    folder.config = config
+    folder.write_splits(collection)
+    if tokenizer:
+        folder.write_captions(tokenizer, captioning.kept_captions(collection.split("train")))
+    folder.facts = facts | {"config": config.to_dict()}
+
+
+def settle_autoencoder(folder: RunFolder, config: Config, voice: Voice, rank: int, world: int) -> None:
+    """See that RUN/autoencoder is a finished run: the one that was named, copied; or one of the same images, trained or
+    gone on with."""
+    own, quiet = RunFolder(folder.autoencoder), voice.quiet
+    known = own.facts if own.facts_file.exists() else {}
+    if config.model.latent != "auto":
+        if rank == 0 and not known:
+            RunFolder(config.model.latent).copy(own.path)
+        shared("copied", world)
+    elif not known:
+        if rank == 0:
+            shutil.rmtree(own.path, ignore_errors=True)  # what a stop left before there was anything to go on with
+        shared("removed", world)
+        settings = autoencoder_config(config)
+        share = f"{settings.train.budget or f'{settings.train.epochs} epochs'} ({FIRST_SHARE:.0%})"
+        voice.say(f"First the autoencoder that it draws with, in {own.path}, for {share}:", style="bold")
+        train(folder.facts["data"]["path"], run=own.path, config=settings, quiet=quiet)
+        voice.say("Now to draw in its latents:", style="bold")
+    elif not known.get("result"):
+        resume(own.path, quiet)
+
+
 def resume(run: str | Path, quiet: bool = False) -> Run:
     """Continue an interrupted run to the end it would have had: on a CPU, bit for bit.
 
@@ -141,8 +174,13 @@ def resume(run: str | Path, quiet: bool = False) -> Run:
     if folder.facts.get("result"):
         raise UserError(f"{run} is finished, so there is nothing to resume: open {folder.report}.")
     make, voice = reopen(folder, quiet)
+    rank, world = processes(pick_device(folder.config.train.device))
     try:
+        if "space" in folder.facts["model"]:
+            settle_autoencoder(folder, folder.config, voice, rank, world)
         fit = make(folder)
+        if fit.main and "length" not in folder.facts:  # it was stopped before its first step
+            folder.config, folder.facts = fit.config, fit.facts | {"config": fit.config.to_dict()}
         fit.load_checkpoint()
         voice.say(f"Resuming {folder.path} at step {fit.position.step:,}, epoch {fit.position.epoch}.")
         return complete(fit, voice, started)
@@ -160,12 +198,16 @@ def reopen(folder: RunFolder, quiet: bool) -> tuple[Callable[[RunFolder], Fit], 
     rank, world = processes(device)
     voice = Voice(quiet or rank > 0)
     refuse_changes(folder, config, world)
-    collection = without(recognise(facts["data"]["path"], config=config.data), set(facts["left_out"]))
+    collection = latents.to_compress(recognise(facts["data"]["path"], config=config.data), config)
+    collection = without(collection, set(facts["left_out"]))
     folder.refuse_other_data(collection)
 
     def make(target: RunFolder) -> Fit:
         feeder = build.Feeder.from_facts(facts, config, rank, world, folder.tokenizer)
-        return Fit(target, dict(facts), collection, config, feeder, device, voice)
+        deadline = None
+        if config.train.budget and "length" not in facts:  # the autoencoder has had its share
+            deadline = time.monotonic() + (1 - FIRST_SHARE) * parse_duration(config.train.budget)
+        return Fit(target, dict(facts), collection, config, feeder, device, voice, deadline=deadline)
 
     return make, voice
 
@@ -214,7 +256,7 @@ def choose(
     budget: float | None,
 ) -> plan.Plan:
     """The plan; with a budget, the model that this machine trains well in the time, by a short measurement."""
-    plan.refuse_unused(config, collection.task)
+    plan.refuse_unused(config, collection.task, config.data.task or collection.task)
     plan.check_mix(config.data.mix, collection.task)
     height, width = examined.sizes.median
     facts = plan.Facts(
@@ -229,6 +271,7 @@ def choose(
         world=world,
         captioned=all(record.captions for record in collection.records),
         corruption=corruption_of(collection, config),
+        shrunk=(latents.space_facts(config.model.latent, channels) or {"factor": 1})["factor"],
     )
     if collection.task == "detect":
         return resolve_boxes(config, facts)
@@ -316,6 +359,8 @@ def verify(run: str | Path, quiet: bool = False) -> float:
             target.path.mkdir()
             if before:
                 shutil.copytree(before, target.checkpoints / before.name)
+            if folder.autoencoder.exists():
+                shutil.copytree(folder.autoencoder, target.autoencoder)
             for stop in stops:
                 fit = make(target)
                 fit.load_checkpoint()

@@ -176,9 +176,7 @@ def subject_of(
 ) -> Subject:
     """What the instruments are shown of a run: `paths`, or without any its own validation images; `text` is said of
     all of them."""
-    model = folder.facts["model"]
-    height, width = model["image_size"]
-    shape = (model["in_channels"], height, width)
+    shape = build.input_shape(folder.facts["model"])
     return Subject(task, shape, batches_of(folder, device, paths, text), layer, folder.path, folder.tokenizer)
 
 

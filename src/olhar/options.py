@@ -99,16 +99,19 @@ class _Formatter(argparse.HelpFormatter):
 
 
 def tidy(args: Sequence[str], known: set[str], yes_no: set[str]) -> list[str]:
-    """The spellings people use, as the parser wants them: `--batch_size 8`, `--optim.weight-decay 0`, a bare
-    `--train.tensorboard` for `--train.tensorboard=yes`."""
+    """The spellings people use, as the parser wants them: `--batch_size 8`, `--optim.weight-decay 0`, `--latent auto`
+    for `--model.latent auto` where no other setting is called so, a bare `--train.tensorboard` for
+    `--train.tensorboard=yes`."""
     result: list[str] = []
+    last = {option: option.rpartition(".")[2] for option in known if "." in option}
+    only = {name: option for option, name in last.items() if [*last.values()].count(name) == 1}
     for position, word in enumerate(args):
         if word == "--":
             return [*result, *args[position:]]
         if word.startswith("--"):
             name, equals, value = word.partition("=")
             other = "--" + (name[2:].replace("-", "_") if "." in name else name[2:].replace("_", "-"))
-            name = name if name in known else other if other in known else name
+            name = name if name in known else other if other in known else only.get(name[2:].replace("-", "_"), name)
             following = args[position + 1].lower() if position + 1 < len(args) else ""
             if name in yes_no and not equals and following not in WORDS:
                 equals, value = "=", "yes"

@@ -38,6 +38,7 @@ class Facts:
     world: int = 1  # processes
     captioned: bool = False  # images have captions
     corruption: str = "none"  # of images to reconstruct: a setting's value, or "pairs"
+    shrunk: int = 1  # how many times smaller the latents are in which a model draws; 1: it draws pixels
 
 
 @dataclass
@@ -201,6 +202,7 @@ USED_BY: dict[str, tuple[str, ...]] = {
     "data.text_column": ("align", "diffuse"),
     "data.corruption": ("reconstruct",),
     "data.noise": ("reconstruct",),
+    "model.latent": ("diffuse",),
     "model.text": ("align", "diffuse"),
     "model.text_args": ("align", "diffuse"),
     "model.width": ("align",),
@@ -225,14 +227,15 @@ USED_BY: dict[str, tuple[str, ...]] = {
 }
 
 
-def refuse_unused(config: Config, task: str) -> None:
-    """Raise UserError where a setting was changed that the task does not use: it would change nothing."""
+def refuse_unused(config: Config, *tasks: str) -> None:
+    """Raise UserError where a setting was changed that none of these tasks uses, the first of which is learnt: it would
+    change nothing."""
     given, usual = config.to_dict(), Config().to_dict()
-    for setting, tasks in USED_BY.items():
+    for setting, users in USED_BY.items():
         section, _, name = setting.partition(".")
-        if task not in tasks and given[section][name] != usual[section][name]:
-            option, wanted = f"--{setting.replace('_', '-')}", " or ".join(f"to {one}" for one in tasks)
-            raise UserError(f"{option} is for learning {wanted}, and this is to {task}: leave it out.")
+        if not {*tasks} & {*users} and given[section][name] != usual[section][name]:
+            option, wanted = f"--{setting.replace('_', '-')}", " or ".join(f"to {one}" for one in users)
+            raise UserError(f"{option} is for learning {wanted}, and this is to {tasks[0]}: leave it out.")
 
 
 def check_mix(mix: str, task: str) -> None:

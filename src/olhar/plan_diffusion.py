@@ -4,13 +4,16 @@ Sizes are of the images as they are on disk.
 """
 
 import math
+from dataclasses import replace
 
-from olhar.config import Config
+from olhar.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, parse_duration
 from olhar.data.transforms import SMALL, TINY
 from olhar.errors import UserError
-from olhar.plan import NORMED, QUICK, Facts, Plan, Recipe, fitting, settle_recipe
+from olhar.plan import NORMED, QUICK, Decision, Facts, Plan, Recipe, fitting, settle_recipe
 
 ON_CPU, ON_GPU = 64, 128  # px: what two cores learn to draw in minutes, and a GPU
+# Of the time, or the passes, of a run that draws in latents: what its autoencoder gets, which is trained first.
+FIRST_SHARE = 0.3
 FEWEST = 20  # training images; of fewer, whatever is drawn is one of them
 
 ADAM = Recipe("adamw", 1e-3, 0.01, 1.0, "steady at every level of the noise")
@@ -29,7 +32,8 @@ def resolve_diffusion(config: Config, facts: Facts) -> Plan:
         )
     plan = Plan(config)
     largest, shorter = ON_GPU if facts.accelerator else ON_CPU, min(facts.height, facts.width)
-    size = halvable(min(shorter, largest))
+    settle_space(plan, facts)
+    size = halvable(min(shorter, largest), facts.shrunk)
     where = f"the images are {facts.width} x {facts.height}"
     plan.settle("data.image_size", size, where if shorter <= size else f"what can be learnt here in minutes; {where}")
     side = plan.config.data.image_size or size
@@ -50,9 +54,50 @@ def resolve_diffusion(config: Config, facts: Facts) -> Plan:
     return plan
 
 
-def halvable(side: int) -> int:
-    """The largest side up to `side` that can be halved as often as its network does, or the least that can."""
-    step = 4 if side <= TINY else 8 if side < 32 else 16
+def settle_space(plan: Plan, facts: Facts) -> None:
+    """Whether noise is mixed with the pixels, as by default, or with latents."""
+    latent, shrunk = plan.config.model.latent, facts.shrunk
+    if latent == "none":
+        return
+    for setting in ("data.augment", "data.flip"):
+        section, _, name = setting.partition(".")
+        if getattr(getattr(plan.config, section), name) not in (None, False, "auto", "none"):
+            raise UserError(
+                f"--{setting} changes images, and latents are made of each only once: leave it out, or --latent."
+            )
+    if min(facts.height, facts.width) < 4 * shrunk:
+        raise UserError(
+            f"Images of {facts.width} x {facts.height} px leave latents too small to be halved: leave --latent out."
+        )
+    first = f"; it is trained first, in {FIRST_SHARE:.0%} of the time" if latent == "auto" else ""
+    plan.decisions.append(Decision("model.latent", latent, f"a latent stands for {shrunk} x {shrunk} pixels{first}"))
+
+
+def autoencoder_config(config: Config) -> Config:
+    """The settings of the autoencoder that a run with these settings, all settled, draws in: of the same images, for
+    FIRST_SHARE as long."""
+    train = config.train
+    if train.budget:
+        train = replace(train, budget=f"{FIRST_SHARE * parse_duration(train.budget):.1f}s")
+    else:
+        train = replace(train, epochs=math.ceil(FIRST_SHARE * (train.epochs or 1)))
+    return Config(
+        # mirror images are images as well; the doctor has spoken
+        data=replace(config.data, task="diffuse", augment="auto", flip=None, tokenizer=None, check="off"),
+        model=ModelConfig(name="vae"),
+        objective=ObjectiveConfig(),
+        optim=OptimConfig(),
+        train=replace(train, batch_size=None),
+    )
+
+
+def halvable(side: int, shrunk: int = 1) -> int:
+    """The largest side up to `side` that can be halved as often as its network does, or the least that can.
+
+    shrunk: how many times smaller than the image is what the network sees.
+    """
+    seen = side // shrunk
+    step = shrunk * (4 if seen <= TINY else 8 if seen < 32 else 16)
     return max(step, side // step * step)
 
 
@@ -64,7 +109,7 @@ def settle_network(plan: Plan, facts: Facts, side: int) -> None:
         plan.settle("model.name", "denoiser", "a GPU trains it")
     else:
         plan.settle("model.name", "denoiser-small", "what a CPU trains in minutes")
-    if "patch" not in plan.config.model.args and (patch := patch_of(side, facts.accelerator)) > 1:
+    if "patch" not in plan.config.model.args and (patch := patch_of(side // facts.shrunk, facts.accelerator)) > 1:
         plan.config = plan.config.with_changes({"model.args": {**plan.config.model.args, "patch": patch}})
     # noise has as many numbers as a patch has pixels, and no network as narrow carries them all: in patches of 4 px of
     # shapes velocities left the pictures grainy after 7 minutes, images had no grain after 3 (one run each)

@@ -214,8 +214,6 @@ class Run:
         from olhar.inspection.network import network
         from olhar.report import write_report
 
-        height, width = self.facts["model"]["image_size"]
-        shape = (self.facts["model"]["in_channels"], height, width)
         allowed = max(look.SECONDS, look.SHARE * self.result.get("seconds", 0.0))
 
         def drawings(mistakes: list[str]) -> "dict[str, str | None]":
@@ -227,7 +225,7 @@ class Run:
         return write_report(
             self.path,
             images=self.pictures,
-            network=network(model, shape),
+            network=network(model, build.input_shape(self.facts["model"])),
             latent=self.latent_view(),
             drawings=drawings,
             match=language.match_view(self),

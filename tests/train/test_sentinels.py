@@ -1,11 +1,19 @@
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 from olhar.train.sentinels import Sentinels, not_finite
 
 
+@dataclass
+class Learner:
+    chance: float | None
+    unlearnt: ClassVar[str] = "the model learns nothing."
+
+
 def listen(chance: float | None = math.log(10)) -> tuple[Sentinels, list[str]]:
     spoken: list[str] = []
-    return Sentinels(chance, lambda name, sentence: spoken.append(name)), spoken
+    return Sentinels(Learner(chance), lambda name, sentence: spoken.append(name)), spoken
 
 
 def test_stuck_at_chance_speaks_once_and_only_late():
@@ -20,7 +28,7 @@ def test_stuck_at_chance_speaks_once_and_only_late():
 
 def test_a_short_run_is_given_its_time_and_then_told_that_it_was_short():
     said: list[str] = []
-    sentinels = Sentinels(math.log(128), lambda name, sentence: said.append(sentence))
+    sentinels = Sentinels(Learner(math.log(128)), lambda name, sentence: said.append(sentence))
     for i in range(30):
         sentinels.train(i / 40, 2 * i, 4.85, 0.0)
     assert said == []

@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import psutil
@@ -37,6 +37,8 @@ ENTRY = np.dtype([("height", "<u4"), ("width", "<u4"), ("checksum", "<u4")])  # 
 class Kept(Protocol):
     """What a cache has to know of the reader whose planes it keeps; its repr tells it from other readers."""
 
+    what: ClassVar[str]  # they are, for a sentence
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """[H, W, P] of the largest."""
@@ -51,8 +53,8 @@ class Kept(Protocol):
 class NoCache:
     """Keeps nothing, and says why."""
 
-    def __init__(self, reason: str = "nothing was asked to keep them"):
-        self.reason = reason
+    def __init__(self, reason: str = "nothing was asked to keep them", what: str = "Decoded images"):
+        self.reason, self.what = reason, what
 
     def get(self, index: int) -> UInt8[Tensor, "P H W"] | None:
         """The image, or None where it is not kept. Not to be written to."""
@@ -71,7 +73,7 @@ class NoCache:
 
     def describe(self) -> str:
         """Where the images are kept, in one sentence."""
-        return f"Decoded images are not kept: {self.reason}."
+        return f"{self.what} are not kept: {self.reason}."
 
 
 class MemoryCache(NoCache):
@@ -104,7 +106,7 @@ class MemoryCache(NoCache):
         return as_tensor(self.slots.take(indices, axis=0).reshape(len(indices), *self.read.shape))
 
     def describe(self) -> str:
-        return f"Decoded images ({self.extent()}) are kept in memory."
+        return f"{self.read.what} ({self.extent()}) are kept in memory."
 
     def extent(self) -> str:
         """The bytes of all images, exact for squares."""
@@ -159,7 +161,7 @@ class FileCache(MemoryCache):
 
     def describe(self) -> str:
         full = f", up to the moment it was full ({self.full})" if self.full else ""
-        return f"Decoded images ({self.extent()}) are kept in {self.file}{full}."
+        return f"{self.read.what} ({self.extent()}) are kept in {self.file}{full}."
 
 
 def make_cache(records: Sequence[Record], read: Kept, share: float, processes: int = 1) -> NoCache:
@@ -171,7 +173,7 @@ def make_cache(records: Sequence[Record], read: Kept, share: float, processes: i
     if need * processes <= share * free_memory():
         return MemoryCache(len(records), read)
     if not all(isinstance(record.image, Path) for record in records):
-        return NoCache(f"they would take {megabytes(need)} of memory, and drawing them again is quick")
+        return NoCache(f"they would take {megabytes(need)} of memory, and drawing them again is quick", read.what)
     file = cache_folder() / f"{cache_key(records, read)}.pixels"
     try:
         remove_stale(file.parent)
@@ -179,11 +181,13 @@ def make_cache(records: Sequence[Record], read: Kept, share: float, processes: i
         if not file.exists() and need > DISK_SHARE * free:
             return NoCache(
                 f"they would take {megabytes(need)}, and {file.parent} has {megabytes(free)} free; "
-                "set OLHAR_CACHE to a folder on a larger disk"
+                "set OLHAR_CACHE to a folder on a larger disk",
+                read.what,
             )
         return FileCache(len(records), read, file)
     except OSError as error:
-        return NoCache(f"{file.parent} cannot be written ({error.strerror}); set OLHAR_CACHE to another folder")
+        why = f"{file.parent} cannot be written ({error.strerror}); set OLHAR_CACHE to another folder"
+        return NoCache(why, read.what)
 
 
 def cache_key(records: Sequence[Record], read: Kept) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 from torch import Tensor
 
 from olhar.data.cache import NoCache
@@ -246,7 +246,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return cast(Batch, {key: JOIN.get(key, torch.stack)([sample[key] for sample in samples]) for key in samples[0]})
 
 
-def stack_images(images: Sequence[UInt8[Tensor, "C H W"]]) -> UInt8[Tensor, "N C H W"]:
+def stack_images(images: Sequence[Shaped[Tensor, "C H W"]]) -> Shaped[Tensor, "N C H W"]:
     """One channels_last tensor, the format convolutions are fastest in."""
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
@@ -256,6 +256,7 @@ JOIN: dict[str, Callable[[list], Any]] = {
     "id": list,
     "image": stack_images,
     "clean": stack_images,
+    "latent": stack_images,
     "label": torch.tensor,
     "target": torch.tensor,
     "boxes": list,

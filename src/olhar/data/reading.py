@@ -134,6 +134,7 @@ class Reader:
     resize: Resize | Letterbox
     num_classes: int = 0
     truth: Truth = ""
+    what: ClassVar[str] = "Decoded images"
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -74,6 +74,7 @@ class Sample(TypedDict, total=False):
     size: Tensor  # int64 [2], height and width of the image as it came, where boxes are asked for in its pixels
     text: str  # a caption: in training one of them at random, else the first
     clean: Tensor  # uint8 [C, H, W], what `image` was before it was corrupted
+    latent: Tensor  # float [L, h, w], what an autoencoder made of the image, which is then not there
 
 
 class Batch(TypedDict, total=False):
@@ -94,6 +95,7 @@ class Batch(TypedDict, total=False):
     others: list[Tensor]  # N tensors of int64 [m, L], tokens of the further captions of each image
     clean: Tensor  # uint8 [N, C, H, W]
     holes: Tensor  # uint8 [N, 1, H, W], 255 where `image` shows nothing
+    latent: Tensor  # float [N, L, h, w], contiguous as channels_last
 
 
 @runtime_checkable

@@ -30,7 +30,7 @@ from olhar.models.resnet import ResNet
 from olhar.models.resnet9 import ResNet9
 from olhar.models.text import TextEncoder
 from olhar.models.unet import UNetDecoder, UNetEncoder
-from olhar.models.vae import VAE
+from olhar.models.vae import VAE, StableVAE
 from olhar.models.vit import ViT
 
 MODELS: dict[str, Callable[..., Encoder]] = {
@@ -79,6 +79,7 @@ AUTOENCODERS: dict[str, Callable[..., Autoencoder | VAE]] = {
     "autoencoder-large": partial(Autoencoder, **autoencoders.SIZES["autoencoder-large"]),
     "vae": partial(VAE, **vae.SIZES["vae"]),
     "vae-large": partial(VAE, **vae.SIZES["vae-large"]),
+    "vae-stable-diffusion": partial(StableVAE, **vae.SIZES["vae-stable-diffusion"]),
 }
 
 # What says which noise an image holds.
@@ -179,23 +180,24 @@ def autoencoder(name: str, in_channels: int, image_size: tuple[int, int], **args
     return _make(AUTOENCODERS, "autoencoder", name, args)(in_channels, image_size)
 
 
-def denoiser(name: str, in_channels: int, image_size: tuple[int, int], **args: Any) -> Denoiser:
+def denoiser(name: str, in_channels: int, image_size: tuple[int, int], shrunk: int = 1, **args: Any) -> Denoiser:
     """A new, untrained denoiser.
 
     Args:
         name: a key of DENOISERS.
-        image_size: (height, width) of the images it will see.
+        image_size: (height, width) of the images it will draw.
+        shrunk: how many times smaller what it sees of them is.
         args: arguments that differ from its table; text such as "64,128" is understood.
 
     Raises:
         UserError: no such denoiser, argument or value.
     """
-    return _make(DENOISERS, "denoiser", name, args)(in_channels, image_size)
+    return _make(DENOISERS, "denoiser", name, args)(in_channels, image_size, shrunk=shrunk)
 
 
-def guided(drawing: Denoiser, reader: TextEncoder, start: int, end: int) -> Guided:
+def guided(drawing: Denoiser, reader: TextEncoder, start: int, end: int, padding: bool = False) -> Guided:
     """A denoiser that is told what `reader` reads."""
-    return Guided(drawing, reader, start, end)
+    return Guided(drawing, reader, start, end, padding)
 
 
 def _make(
@@ -211,7 +213,7 @@ def _make(
     return partial(table[name], **_checked(name, table[name], args))
 
 
-GIVEN = ("in_channels", "image_size", "vocabulary", "length", "end")  # arguments that the data settle
+GIVEN = ("in_channels", "image_size", "vocabulary", "length", "end", "shrunk")  # arguments that the data settle
 
 
 def _checked(name: str, make: Callable[..., Any], args: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Shapes: N batch, C channels, H W space, L tokens.
 """
 
 import math
-import zlib
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -16,9 +15,10 @@ from torchmetrics import Metric
 
 from olhar import metrics
 from olhar.data.sample import Batch
+from olhar.layers.space import Latents, Pixels
 from olhar.objectives.denoised import Denoised
 from olhar.objectives.gaussian import Gaussian
-from olhar.ops.noise import Estimate, Kind, Schedule, Weighting, make_process
+from olhar.ops.noise import Estimate, Kind, Schedule, Weighting, fixed, make_process
 from olhar.tasks.pixel_task import ImagePrediction
 from olhar.tasks.task import Pictures, Prediction, Task, pixel_settings
 
@@ -38,6 +38,10 @@ class Diffuse(Task[Denoised]):
     name: ClassVar[str] = "diffuse"
     watch: ClassVar[str] = "mse"
     watch_mode: ClassVar[str] = "min"
+    unlearnt: ClassVar[str] = (
+        "the model says that there is no noise. Likely a learning rate far too high or too low, or too few steps. "
+        "Try --optim.lr ten times smaller, or more --epochs."
+    )
 
     def __init__(
         self,
@@ -49,23 +53,28 @@ class Diffuse(Task[Denoised]):
         schedule: Schedule = "cosine",
         weighting: Weighting = "uniform",
         drop: float = 0.1,
+        space: Latents | None = None,
     ):
         super().__init__(model, mean, std)
+        self.space = space or Pixels(mean, std)
         self.kind: Kind = predict
         self.weighting: Weighting = weighting
         self.class_names, self.schedule, self.drop = list(class_names), schedule, drop
         self.process = make_process(schedule, zero_terminal=predict == "velocity")
 
     @property
-    def chance(self) -> float | None:
-        """The loss of a model that says 0, of targets with variance 1: what one that never learns stays at."""
-        known = self.weighting == "uniform" and self.schedule != "flow"
-        return 0.5 * (math.log(2 * math.pi) + 1) if known else None
+    def chance(self) -> float:
+        """The loss of a model that says 0: of targets with variance 1, or 2 where they are noise less image."""
+        variance = 2 if self.schedule == "flow" and self.kind == "velocity" else 1
+        weights = self.process.weights(self.weighting, self.kind, torch.arange(len(self.process)))
+        return 0.5 * (math.log(2 * math.pi) + variance) * float(weights.mean())
 
     def output(self, batch: Batch) -> Denoised:
         """In training at random levels, with classes and captions hidden at random; in evaluation each image always
         at the same level with the same noise, so that figures can be compared."""
-        image = self.normalise(batch["image"])
+        space, latent = self.space, batch.get("latent")
+        known = isinstance(space, Latents) and latent is not None
+        image = space.normalise(latent) if known else space(batch["image"])
         label, tokens = batch.get("label") if self.class_names else None, batch.get("tokens")
         if self.training:
             level = torch.randint(len(self.process), (len(image),), device=image.device)
@@ -73,7 +82,7 @@ class Diffuse(Task[Denoised]):
             hide = torch.rand(len(image), device=image.device) < self.drop
             label, tokens = self.hidden(label, tokens, hide)
         else:
-            level, noise = self.fixed(batch["id"], image)
+            level, noise = fixed(batch["id"], image, len(self.process))
         noisy = self.process.mix(image, noise, level)
         said = self.say(noisy, level, label, tokens)
         weight = self.process.weights(self.weighting, self.kind, level)
@@ -94,15 +103,6 @@ class Diffuse(Task[Denoised]):
         label = None if label is None else torch.where(hide, len(self.class_names), label)
         return label, None if tokens is None else torch.where(hide[:, None], self.nothing, tokens)
 
-    def fixed(self, ids: Sequence[str], image: Tensor) -> tuple[Int[Tensor, " N"], Float[Tensor, "N C H W"]]:
-        """A level and noise for each image, of its name alone."""
-        level, noise = [], []
-        for id in ids:
-            generator = torch.Generator().manual_seed(zlib.crc32(id.encode()))
-            level.append(torch.randint(len(self.process), (), generator=generator))
-            noise.append(torch.randn(image.shape[1:], generator=generator))
-        return torch.stack(level).to(image.device), torch.stack(noise).to(image)
-
     def losses(self, output: Denoised, batch: Batch) -> dict[str, Tensor]:
         return {"loss": (output.weight * self.nll(output, batch)).mean(), "mse": output.error().mean()}
 
@@ -111,13 +111,12 @@ class Diffuse(Task[Denoised]):
 
     def estimate(self, said: Tensor, noisy: Tensor, level: Int[Tensor, " N"]) -> Estimate:
         """Image and noise of what the model said, the image's colours kept within their range."""
-        image = self.process.estimate(self.kind, said.float(), noisy, level).image
-        image = image.clamp(-self.mean / self.std, (1 - self.mean) / self.std)
+        image = self.space.within(self.process.estimate(self.kind, said.float(), noisy, level).image)
         return Estimate(image, self.process.estimate("image", image, noisy, level).noise)
 
     def pixels(self, image: Float[Tensor, "N C H W"]) -> Tensor:
-        """Normalised values as uint8 colours."""
-        return ((image * self.std + self.mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        """What noise is mixed with as uint8 colours."""
+        return self.space.colours(image).round().clamp(0, 255).to(torch.uint8)
 
     def decode(self, output: Denoised, batch: Batch) -> list[Prediction]:
         """What each image was thought to be without the noise."""

@@ -45,6 +45,10 @@ class Task(nn.Module, ABC, Generic[Output]):
     watch_mode: ClassVar[str]  # "max" or "min"
     tuned: ClassVar[bool] = False  # its answers depend on a number that is chosen on validation after the training
     chance: float | None = None  # the loss of a model that has learnt nothing, in nats, where it is known
+    unlearnt: ClassVar[str] = (  # what is said where the loss stays there
+        "the model learns nothing. Likely a learning rate far too high or too low, or labels that do not belong to the "
+        "images. Try --optim.lr ten times smaller, and `olhar check`."
+    )
 
     mean: Tensor
     std: Tensor

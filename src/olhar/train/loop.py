@@ -50,7 +50,7 @@ class Training:
         """Train to the end; returns where that is. Ctrl-C saves a checkpoint, then raises KeyboardInterrupt."""
         self.model, scaled = self.accelerator.prepare(self.task, self.optimizer)
         self.optimizer = scaled if self.accelerator.scaler else self.optimizer
-        self.sentinels = Sentinels(self.task.chance, lambda name, text: self.log.event(name, text, self.position.step))
+        self.sentinels = Sentinels(self.task, lambda name, text: self.log.event(name, text, self.position.step))
         self.window, self.norm, self.train_loss = Window(), None, math.inf
         self.began = time.perf_counter() - self.position.seconds
         self.since_log = self.since_checkpoint = time.perf_counter()

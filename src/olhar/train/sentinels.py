@@ -5,20 +5,31 @@ Each sentinel looks at the numbers of the log and speaks once.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
 
 Report = Callable[[str, str], None]
 
 ENOUGH = 200  # steps after which a model that can learn has begun to: to tell 128 captions apart took some 60
 
 
+@runtime_checkable
+class Learner(Protocol):
+    """What is known of a task: see `olhar.tasks.task.Task`."""
+
+    unlearnt: ClassVar[str]
+
+    @property
+    def chance(self) -> float | None: ...
+
+
 @dataclass
 class Sentinels:
     """Args:
-    chance: the loss, in nats, of a model that has learnt nothing (ln K for K classes); None where unknown.
+    task: knows the loss of a model that has learnt nothing (ln K for K classes), and what to say of one.
     say: called with a sentinel's name and its sentence.
     """
 
-    chance: float | None
+    task: Learner
     say: Report
     spoken: set[str] = field(default_factory=set)
     losses: list[float] = field(default_factory=list)
@@ -32,17 +43,13 @@ class Sentinels:
         recent = self.losses[-5:]
         late = (progress > 0.25 and step >= ENOUGH) or progress > 0.8
         # 3% below chance is less than a model gets from the class frequencies of most data
-        if self.chance is not None and late and len(self.losses) >= 10 and min(recent) > 0.97 * self.chance:
-            cause = (
-                "Likely a learning rate far too high or too low, or labels that do not belong to the images. Try "
-                "--optim.lr ten times smaller, and `olhar check`."
-                if step >= ENOUGH
-                else f"Likely it had too little time, {step} steps: give more --epochs, or a longer --budget."
-            )
+        chance = self.task.chance
+        if chance is not None and late and len(self.losses) >= 10 and min(recent) > 0.97 * chance:
+            little = f"it had too little time, {step} steps: give more --epochs, or a longer --budget."
             self._speak(
                 "stuck",
-                f"The loss stays at {sum(recent) / len(recent):.3f}, what guessing gives ({self.chance:.3f} nats): "
-                f"the model learns nothing. {cause}",
+                f"The loss stays at {sum(recent) / len(recent):.3f}, what guessing gives ({chance:.3f} nats): "
+                f"{self.task.unlearnt if step >= ENOUGH else little}",
             )
         # the first line includes the decoding of every image, which later epochs take from the cache
         if len(self.waits) >= 6 and sum(self.waits[-5:]) / 5 > 0.3:
