@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from olhar import __version__, arguments
 from olhar.config import Config
-from olhar.data.names import EMBEDDED, TORCHVISION
+from olhar.data.names import EMBEDDED, TORCHVISION, shipped
 from olhar.errors import UserError, nearest, nearest_path
 from olhar.options import Usage, as_typed, changes
 
@@ -139,15 +139,16 @@ def search(found: Namespace) -> int:
 
 def generate(found: Namespace) -> int:
     """Draw new images with a trained model: from texts, classes or nothing, from an image and a mask."""
-    run_must_exist(found.run)
+    if (along := shipped(found.run)) is None:
+        run_must_exist(found.run)
     from olhar import generate as room
     from olhar import run, sheet, terminal
 
     names = ("n", "seed", "steps", "guidance", "sampler", "init_image", "mask", "strength", "negative", "size")
     wishes = {name: value for name in names if (value := getattr(found, name)) is not None}
     texts = (*found.texts, *(found.classes or ()))
-    trained = run.load(found.run)
-    out, files = found.out or sheet.new_folder(trained.path), []
+    trained = run.load(along or found.run)
+    out, files = found.out or sheet.new_folder(Path() if along else trained.path), []
     columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
     try:
         with terminal.share_done("drawing") as on_step:
