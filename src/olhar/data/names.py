@@ -1,5 +1,5 @@
-"""The names of the sets that olhar knows, and of the runs that come along, apart from the code that reads them: no torch
-is needed to mistype one."""
+"""The names of the sets that olhar knows, and of the runs that come along, apart from the code that reads them: no
+torch is needed to mistype one."""
 
 from pathlib import Path
 
