@@ -116,8 +116,8 @@ class ObjectiveConfig:
     """To detect: squares of the offsets' errors, or what forgives outliers, or one less the overlap of the boxes."""
     predict: Literal["auto", "noise", "image", "velocity"] = "auto"
     """To diffuse: what the network says of an image with noise; each can be had from each other. auto: by its patch."""
-    noise_schedule: Literal["cosine", "shifted-cosine", "linear", "scaled-linear", "flow"] = "cosine"
-    """To diffuse: how noise grows from level to level; flow: along a straight line."""
+    noise_schedule: Literal["auto", "cosine", "shifted-cosine", "linear", "scaled-linear", "flow"] = "auto"
+    """To diffuse: how noise grows from level to level; flow: along a straight line. auto: by the network's patch."""
     weighting: Literal["uniform", "min-snr"] = "uniform"
     """To diffuse: how much the levels of noise count; uniform is the likelihood of what is predicted."""
     drop: float = 0.1

@@ -78,6 +78,19 @@ def test_two_steps_are_what_runs(masked):
     torch.testing.assert_close(attend(query, key, value, mask), theirs)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_learning_in_bfloat16_is_the_same_attention(masked: bool):
+    """Which on a CPU goes another way than answering."""
+    query, key, value = (part.bfloat16().requires_grad_() for part in triple())
+    mask = some_mask() if masked else None
+    learning = attend(query, key, value, mask)
+    with torch.no_grad():
+        torch.testing.assert_close(learning, attend(query, key, value, mask), atol=0.02, rtol=0.02)
+    assert learning.dtype == torch.bfloat16
+    learning.sum().backward()
+    assert value.grad is not None
+
+
 def test_the_products_are_divided_by_the_root_of_the_width():
     query, keys = shape_of(1, 64), shape_of(2, 64, 1)[..., 0]
     with_it, without = (attention_weights(query, keys, scaled).log()[0] for scaled in (True, False))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from olhar.ops.noise import CLEAN, SCHEDULES, make_process
+from olhar.ops.noise import CLEAN, SCHEDULES, SHIFT, make_process
 
 KINDS = ("noise", "image", "velocity")
 
@@ -63,6 +63,13 @@ def test_schedules_are_those_of_diffusers(schedule: str, theirs: dict, zero_term
     torch.testing.assert_close(ours.float(), expected, atol=2e-6, rtol=2e-3)
     if zero_terminal:
         assert ours[-1] == 0
+
+
+def test_the_shifted_cosine_has_a_ninth_of_the_cosines_signal():
+    level = torch.arange(990)  # the last levels of both are held above 0
+    shifted, cosine = (make_process(name).snr(level) for name in ("shifted-cosine", "cosine"))
+    # the cosine's first level is set apart from 1 by 0.008, which the shift moves too
+    torch.testing.assert_close(shifted[50:], cosine[50:] / SHIFT**2, rtol=2e-2, atol=0)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

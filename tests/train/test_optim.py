@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from olhar.train.muon import Muon, orthogonalize
+from olhar.train.muon import ADAPTIVE, Muon, orthogonalize
 from olhar.train.optim import Ema, Length, Schedule, make_optimizer, parameter_groups
 from olhar.train.position import Position
 
@@ -137,3 +137,43 @@ def test_muon_moves_every_direction_equally_far():
     moved = torch.linalg.svdvals((weight - before * (1 - 0.1 * 0.1)).reshape(8, -1)) / 0.1
     assert moved.max() < 1.3
     assert moved.median() > 0.5
+
+
+class Reader(nn.Module):
+    """Words looked up, a layer that sees them, one between and one that answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = nn.Embedding(5, 4), nn.Parameter(torch.randn(3, 4))
+        self.first, self.between, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+        self.ends = (self.first, self.last)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        return self.last(self.between(self.first(self.words(words) + self.places)))
+
+
+def test_what_is_no_matrix_between_the_ends_moves_by_adamw():
+    torch.manual_seed(0)
+    task = nn.Module()
+    task.model = Reader()
+    theirs = Reader()
+    theirs.load_state_dict(task.model.state_dict())
+    ours = make_optimizer(task, "muon", lr=0.1, weight_decay=0.01, momentum=0.9)
+    inner, *adaptive = ours.param_groups
+    assert [p is task.model.between.weight for p in inner["params"]] == [True]
+    assert sum(len(group["params"]) for group in adaptive) == 7
+    assert all(group["adaptive"] for group in adaptive)
+    groups = parameter_groups(theirs, 0.01)
+    plain = torch.optim.AdamW(groups, lr=ADAPTIVE * 0.1, betas=(0.9, 0.99))
+    for step in range(3):
+        words = torch.tensor([[0, 1, step]])
+        task.model(words).square().sum().backward()
+        for mine, other in zip(task.model.parameters(), theirs.parameters(), strict=True):
+            other.grad = mine.grad.clone()
+        ours.step(), plain.step()
+        task.zero_grad()
+    for (name, mine), other in zip(task.model.named_parameters(), theirs.parameters(), strict=True):
+        if name == "between.weight":
+            assert (mine - other).abs().max() > 0.01
+        else:
+            torch.testing.assert_close(mine, other)

@@ -1,7 +1,7 @@
 """Whether generated images are like the data, and not the data themselves: a distance of two sets of images, and what a
 sample's nearest training images are.
 
-Both compare features: N(, M) rows of numbers that say what an image shows, such as a classifier's before its last layer.
+Both compare features: rows of numbers that say what an image shows, such as a classifier's before its last layer.
 
 Shapes: N samples, M other images, D features.
 """

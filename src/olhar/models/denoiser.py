@@ -20,6 +20,7 @@ from olhar.layers.residual import ResidualBlock, group_norm
 # coarser levels; a patch lets a network of the same cost see an image twice or four times as large.
 SIZES: dict[str, dict[str, Any]] = {
     "denoiser-tiny": {"widths": (64, 128), "blocks": 1, "attention": (1,)},
+    "denoiser-mini": {"widths": (32, 64, 96), "blocks": 1, "attention": (1, 2)},
     "denoiser-small": {"widths": (96, 192, 256), "blocks": 1, "attention": (1, 2)},
     "denoiser": {"widths": (128, 256, 256, 512), "blocks": 2, "attention": (2, 3)},
     "stable-diffusion": {
