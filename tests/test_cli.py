@@ -29,6 +29,7 @@ PLAIN_OPTIONS = {
     "report": "",
     "inspect": "--dark --image --json --layer --out",
     "explain": "--at --by --json --out",
+    "tour": "--budget --check --fresh --only --quick --run",
     "models": "--json",
 }
 

@@ -36,6 +36,10 @@ Measured = TypeVar("Measured")
 EVALUATION_SHARE = 0.06  # of a budget's training time that validation may take
 
 
+class TooShortError(UserError):
+    """A budget that leaves no time to train."""
+
+
 class Fit:
     """One process's part in one run.
 
@@ -129,7 +133,7 @@ class Fit:
             after = 1.25 * image * ((2 + self.task.tuned) * self.sizes["val"] + self.sizes["test"])
             seconds = self.deadline - time.monotonic() - after
             if seconds < 2:
-                raise UserError(
+                raise TooShortError(
                     f"A budget of {train.budget} is too short here: starting, evaluating {self.sizes['val']:,} + "
                     f"{self.sizes['test']:,} images and reporting leave no time to train. Give twice as much."
                 )

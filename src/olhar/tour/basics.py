@@ -27,7 +27,7 @@ MEAN, DEVIATION, VALUES = 3.0, 2.0, 100
 POINTS = 24  # of a line
 # A neuron that says yes with probability sigmoid(w x + b), and the surprise that it was yes (Eq 1.14, 1.15).
 NEURON, PLACE = "-log(sigmoid(w*x + b))", {"w": 0.5, "x": 2.0, "b": -2.0}
-DECAYS = (1e-6, 1e-2, 1.0)
+DECAYS = (1e-10, 1e-2, 1.0)
 
 
 def die(stage: Stage) -> Shown:
@@ -130,7 +130,7 @@ def line(stage: Stage) -> Shown:
     gap = max(abs(a - b) for a, b in zip(path.end, best, strict=True))
     guesses = [(float(y.mean()), 0.0), (best[0] - 8, best[1] + 6), best]
     reach = torch.linspace(-1.4, 1.4, 61, dtype=torch.float64)
-    intercepts, slopes = best[0] * (0.5 + 0.5 * (1 + reach)), best[1] + 30 * reach
+    intercepts, slopes = best[0] * (1 + 0.8 * reach), best[1] + 25 * reach
     surface = regression.surface(regression.squared_error, x, y, intercepts, slopes)
     lines_said = (
         "The diameter of some shapes, by how much of the picture they cover (standardised): two guesses, and the line "
@@ -143,7 +143,7 @@ def line(stage: Stage) -> Shown:
     return Shown(
         [
             Piece("model", "Lines", drawing(draw.lines(x, y, guesses)), lines_said, wide=True),
-            sketch("curve", "The error is a surface", draw.error_surface(surface, path, "Squared error"), surface_said),
+            sketch("model", "The error is a surface", draw.error_surface(surface, path, "Squared error"), surface_said),
             decay(x, y),
         ],
         {"gap": gap},
@@ -175,7 +175,7 @@ def two_digits(stage: Stage) -> Shown:
     """Zero or one, by the ink in the middle alone: logistic regression with two parameters (Eq 1.14 to 1.16)."""
     x, truth = centre_ink()
     y = truth.double()
-    path = regression.descend(regression.logistic_error, x, y, lr=2.0, steps=80)
+    path = regression.descend(regression.logistic_error, x, y, lr=1.0, steps=120, momentum=0.9)
     intercept, slope = path.end
     right = (((intercept + slope * x) > 0).long() == truth).double().mean().item()
     reach = torch.linspace(-1.0, 1.0, 61, dtype=torch.float64)
@@ -183,7 +183,7 @@ def two_digits(stage: Stage) -> Shown:
     surface = regression.surface(regression.logistic_error, x, y, widest * reach, widest * (0.4 + reach))
     reading = (
         f"Zero or one? A single number, the ink in the middle of the picture, goes through a line and a sigmoid; the "
-        f"surface is the cross-entropy of {len(x)} digits. At its lowest point {100 * right:.1f}% are right."
+        f"surface is the cross-entropy of {len(x)} digits. At the end of the descent {100 * right:.1f}% are right."
     )
     figure = draw.error_surface(surface, path, "Cross-entropy, nats")
     return Shown([sketch("model", "Two parameters", figure, reading)])

@@ -31,10 +31,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a step leaves: pieces for the page, and the figures it reached, by their names in expected.py."""
+    """What a step leaves: pieces for the page, the figures it reached, by their names in expected.py, and a few
+    pictures, as data URIs, for the head of the page."""
 
     pieces: Sequence[Piece] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    emblems: Sequence[str] = ()
 
 
 @dataclass

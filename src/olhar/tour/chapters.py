@@ -28,7 +28,7 @@ CHAPTERS: dict[str, Chapter] = {
             "of many small numbers vanish, its logarithm is used, with the sign changed.",
         ),
         equation=r"\mathcal{L}(s;\theta)=-\sum_{i=1}^{n}\,\log f(x_i;\theta)",
-        minimises="The surprise at what was observed (Eq 1.8). Every chapter below makes this number smaller; only f changes.",
+        minimises="The surprise at what was observed (Eq 1.8). Every chapter makes it smaller; only f changes.",
         steps=(
             Step("die", "a die is thrown 40 times", basics.die, 0.5),
             Step("bell", "a bell curve is fitted in three ways", basics.bell, 1),
@@ -171,7 +171,7 @@ CHAPTERS: dict[str, Chapter] = {
             Step("words", "a word in its sentence", speaking.meaning, 0.5),
             training(
                 "a vision transformer on the digits", 30, DIGITS, "accuracy", model="vit-mini4",
-                **{"model.args": {"patch": 1, "width": 48, "depth": 4, "heads": 4}},
+                **{"model.args": {"patch": 1, "stem": "patch", "width": 48, "depth": 4, "heads": 4}},
             ),
             look("attention", "where it looks", 2, "Where it looks"),
         ),

@@ -57,7 +57,7 @@ EXPECTED: dict[str, dict[str, Expected]] = {
     },
     "gradient": {"gap": Expected("difference from torch's gradient", "", CLOSE, CLOSE)},
     "regress": {
-        "mae": Expected("mean error of the diameter, % of the side", "", (0, 3.5), (0, 7)),
+        "mae": Expected("mean error, % of the side", "", (0, 3.5), (0, 7)),
         "gap": Expected("descent from the closed form", "", CLOSE, CLOSE),
     },
     "logistic": {"accuracy": Expected("test accuracy", "accuracy", (0.9, ANY), (0.85, ANY))},

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from olhar.errors import UserError
 from olhar.report.page import EYE, ICON
 from olhar.report.parts import style, templates
 from olhar.report.words import duration, plural
-from olhar.tour.chapter import PLACES, Chapter
+from olhar.tour.chapter import PLACES, Chapter, Piece
 from olhar.tour.equation import typeset
 from olhar.tour.expected import EXPECTED
 from olhar.tour.record import Record, Shelf
 
 LAW = r"\theta^{*}=\arg\min_{\theta}\;-\sum_{i}\,\log p(y_i\,|\,f(x_i;\theta))"
+ROW = 6  # pictures beside each other at the head of the page, which shows full rows
 INTRO = (
     "A model is a function f(x; θ) whose output says how probable everything is: a side of a die, a class, a mask, a "
     "box, a caption, a picture. Training changes θ, a small step down the slope at a time, so that what really was the "
@@ -30,6 +31,7 @@ def write_page(shelf: Shelf, chapters: Mapping[str, Chapter], version: str) -> P
     records = {name: record for name in chapters if (record := shelf.read(name))}
     shown = [chapter_of(shelf, name, chapters[name], record) for name, record in records.items()]
     seconds = sum(record.seconds for record in records.values())
+    emblems = [uri for record in records.values() for uri in record.emblems]
     page = (
         templates("olhar.tour")
         .get_template("tour.html")
@@ -42,6 +44,7 @@ def write_page(shelf: Shelf, chapters: Mapping[str, Chapter], version: str) -> P
             tour_style=Markup(style("olhar.tour")),
             panels=[{"id": one["id"], "title": one["short"]} for one in shown],
             chapters=shown,
+            emblems=emblems[: len(emblems) // ROW * ROW],
             intro=INTRO,
             law=typeset(LAW),
             made=f"{plural(len(shown), 'chapter')} computed in {duration(seconds)} on {machine()}.",
@@ -75,10 +78,22 @@ def chapter_of(shelf: Shelf, name: str, chapter: Chapter, record: Record) -> dic
         "expected": headline.said_range(record.quick),
         "amiss": record.amiss,
         "errors": record.errors,
-        "places": [(title, inside) for title, inside in places if inside],
+        "places": [(title, laid_out(inside)) for title, inside in places if inside],
         "commands": "\n".join(chapter.commands),
+        "yours": "On a folder of your own" if chapter.trains else "With an expression of your own",
         "run": shelf.folder / name if chapter.trains else None,
     }
+
+
+def laid_out(pieces: Sequence[Piece]) -> list[tuple[str, Piece]]:
+    """Pieces with how each lies: over the whole width, as one of two columns, or alone with its words at its side."""
+    lies: list[tuple[str, Piece]] = []
+    for piece in pieces:
+        beside = bool(lies) and lies[-1][0] == "aside"
+        if not piece.wide and beside:
+            lies[-1] = ("half", lies[-1][1])
+        lies.append(("wide" if piece.wide else "half" if beside else "aside", piece))
+    return lies
 
 
 def machine() -> str:

@@ -25,11 +25,12 @@ class Done:
     seconds: float
     pieces: Sequence[Piece] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    emblems: Sequence[str] = ()
     error: str = ""
 
     @classmethod
     def of(cls, shown: Shown, seconds: float) -> "Done":
-        return cls(seconds, shown.pieces, shown.figures)
+        return cls(seconds, shown.pieces, shown.figures, shown.emblems)
 
 
 @dataclass
@@ -48,6 +49,10 @@ class Record:
     @property
     def figures(self) -> dict[str, float]:
         return {name: value for step in self.steps.values() for name, value in step.figures.items()}
+
+    @property
+    def emblems(self) -> list[str]:
+        return [uri for step in self.steps.values() for uri in step.emblems]
 
     @property
     def errors(self) -> list[str]:

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from olhar.errors import UserError
 from olhar.tour.chapter import Chapter, Shown, Stage, Step
@@ -18,6 +18,7 @@ LEAST = 6.0
 SLOWEST = 6.0  # a machine that seems slower than this had something else to do at the time
 
 
+@runtime_checkable
 class Screen(Protocol):
     """Who shows how a tour goes."""
 

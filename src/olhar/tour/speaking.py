@@ -95,5 +95,6 @@ def paint(stage: Stage) -> Shown:
         [
             Piece("result", "Drawn from a text", part("strips", rows, True), drew, wide=True),
             Piece("inside", "Out of the noise", part("strips", ways, True, "ways"), went, wide=True),
-        ]
+        ],
+        emblems=[pictures[0][0] for _, _, pictures in rows],
     )

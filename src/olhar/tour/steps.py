@@ -1,18 +1,18 @@
 """What many chapters do alike: train, show how that went, show a panel of the report, look through an instrument."""
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from olhar import language, launch
+from olhar.fit import TooShortError
 from olhar.folder import RunFolder
 from olhar.inspection.figure import inline
 from olhar.report.panels.curves import loss_chart, metric_chart
+from olhar.report.panels.pictures import any_pictures
 from olhar.report.parts import part
 from olhar.report.pictures import lighter
 from olhar.report.story import Panel, Story, read_story
@@ -21,6 +21,7 @@ from olhar.run import Run
 from olhar.tour.chapter import Piece, Shown, Stage, Step
 
 Data = tuple[str, str]  # what is trained on in a long tour, and in a quick one
+EMBLEMS = 4  # pictures of each chapter at the head of the page
 # A quick tour has no time to measure what is faster here.
 QUICK = {"train.precision": "fp32", "train.memory_format": "channels_last"}
 
@@ -37,19 +38,10 @@ def training(does: str, seconds: float, data: Data, metric: str, **settings: Any
 
 def train(stage: Stage, data: Data, metric: str, settings: dict[str, Any]) -> Shown:
     """Train, or go on where a training was interrupted, and show its curve."""
-    folder = RunFolder(stage.folder)
-    if folder.facts_file.exists():
+    if RunFolder(stage.folder).facts_file.exists():
         stage.trained = launch.resume(stage.folder, voice=stage.voice, report=False)
     else:
-        stage.trained = launch.train(
-            data[stage.quick],
-            run=stage.folder,
-            voice=stage.voice,
-            report=False,
-            started=time.monotonic(),
-            budget=f"{stage.seconds:.1f}s",
-            **(QUICK if stage.quick else {}) | settings,
-        )
+        stage.trained = begin(stage, data[stage.quick], (QUICK if stage.quick else {}) | settings)
     story = story_of(stage.run)
     charts = [part("figure", loss_chart(story))]
     if story.watch != "loss" and sum(story.watch in line for line in story.val) > 1:
@@ -58,6 +50,18 @@ def train(stage: Stage, data: Data, metric: str, settings: dict[str, Any]) -> Sh
         [Piece("curve", "", part("columns", charts), sentence(stage.run), wide=True)],
         {metric: float(stage.run.result["test"][metric])},
     )
+
+
+def begin(stage: Stage, data: str, settings: dict[str, Any]) -> Run:
+    """A training in the time there is, or in more where a slow machine needs more to train at all."""
+    for longer in (1, 2, 4, None):
+        budget = f"{stage.seconds * longer:.1f}s" if longer else "10min"
+        try:
+            return launch.train(data, run=stage.folder, voice=stage.voice, report=False, budget=budget, **settings)
+        except TooShortError:
+            if longer is None:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def sentence(run: Run) -> str:
@@ -88,7 +92,9 @@ def show_panels(stage: Stage, makers: Sequence[Callable[[Story], Panel | None]])
     """The panels that have something to say."""
     story = story_of(stage.run, latent=stage.run.latent_view(), match=language.match_view(stage.run))
     made = [panel for make in makers if (panel := make(story))]
-    return Shown([Piece("result", panel.title, panel.body, panel.reading, wide=True) for panel in made])
+    emblems = [] if stage.run.task.name == "align" else [uri for uri in any_pictures(story, EMBLEMS) if uri]
+    pieces = [Piece("result", panel.title, panel.body, panel.reading, wide=True) for panel in made]
+    return Shown(pieces, emblems=emblems)
 
 
 def look(instrument: str, does: str, seconds: float, title: str, layer: str | None = None, **kwargs: Any) -> Step:
@@ -113,8 +119,3 @@ def drawing(figure: Figure) -> Markup:
 def sketch(place: str, title: str, figure: Figure, reading: str) -> Piece:
     """A figure drawn for the occasion, one of two columns wide."""
     return Piece(place, title, drawing(figure), reading)
-
-
-def files_of(stage: Stage, name: str) -> Path:
-    """A folder for files that a chapter writes into its run folder."""
-    return stage.folder / name

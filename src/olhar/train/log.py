@@ -84,9 +84,9 @@ class Voice:
                 TextColumn("{task.fields[text]}"),
                 TextColumn("[dim]{task.fields[left]}"),
             )
-            self.live = Progress(*columns, console=self.console, transient=True, refresh_per_second=8)
-            self.live.start()
-            self.bar = self.live.add_task("train", total=1.0, text="starting", left="")
+            live = Progress(*columns, console=self.console, transient=True, refresh_per_second=8)
+            live.start()
+            self.live, self.bar = live, live.add_task("train", total=1.0, text="starting", left="")
         return self
 
     def __exit__(self, *_: object) -> None:
