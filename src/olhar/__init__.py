@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from olhar.checkup import check
     from olhar.launch import resume, train
     from olhar.run import Run, load
+    from olhar.tour.guide import tour
 
 __version__ = "0.1.0"
-__all__ = ["Run", "UserError", "__version__", "check", "load", "resume", "train"]
+__all__ = ["Run", "UserError", "__version__", "check", "load", "resume", "tour", "train"]
 
-_ROOMS = {"train": "launch", "resume": "launch", "Run": "run", "check": "checkup", "load": "run"}
+_ROOMS = {"train": "launch", "resume": "launch", "Run": "run", "check": "checkup", "load": "run", "tour": "tour.guide"}
 
 
 def __getattr__(name: str) -> Any:
@@ -36,10 +37,11 @@ def __dir__() -> list[str]:
 
 
 class _CallableRoom(ModuleType):
-    """The folder olhar/train/, which can be called: it bears the name of the verb `olhar.train(...)`."""
+    """A folder that can be called, as olhar/train/: it bears the name of the verb `olhar.train(...)`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return getattr(importlib.import_module("olhar.launch"), "train")(*args, **kwargs)  # noqa: B009
+        verb = self.__name__.rpartition(".")[2]
+        return getattr(importlib.import_module(f"olhar.{_ROOMS[verb]}"), verb)(*args, **kwargs)
 
 
 class _Package(ModuleType):
@@ -47,7 +49,7 @@ class _Package(ModuleType):
     would hide the verb; so the folder is made to answer a call as the verb does."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "train" and isinstance(value, ModuleType):
+        if name in _ROOMS and isinstance(value, ModuleType):
             value.__class__ = _CallableRoom
         super().__setattr__(name, value)
 

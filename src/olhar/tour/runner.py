@@ -14,7 +14,7 @@ FULL, QUICK = 480.0, 90.0  # seconds of a tour, and of a quick one
 BRIEF = 0.5  # a tour in less than this share of the full time is a quick one: less data, fewer looks
 OPENING, CLOSING = 8.0, 3.0  # seconds to import torch, and to write the page
 # What a training needs to start and to evaluate at all, on two cores that have nothing else to do.
-LEAST = 6.0
+LEAST = 5.0
 SLOWEST = 6.0  # a machine that seems slower than this had something else to do at the time
 
 

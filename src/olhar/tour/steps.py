@@ -1,6 +1,7 @@
 """What many chapters do alike: train, show how that went, show a panel of the report, look through an instrument."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -38,9 +39,10 @@ def training(does: str, seconds: float, data: Data, metric: str, **settings: Any
 
 def train(stage: Stage, data: Data, metric: str, settings: dict[str, Any]) -> Shown:
     """Train, or go on where a training was interrupted, and show its curve."""
-    if RunFolder(stage.folder).facts_file.exists():
+    folder = RunFolder(stage.folder)
+    if folder.facts_file.exists() and not folder.facts.get("result"):
         stage.trained = launch.resume(stage.folder, voice=stage.voice, report=False)
-    else:
+    elif not folder.facts_file.exists():
         stage.trained = begin(stage, data[stage.quick], (QUICK if stage.quick else {}) | settings)
     story = story_of(stage.run)
     charts = [part("figure", loss_chart(story))]
@@ -53,15 +55,12 @@ def train(stage: Stage, data: Data, metric: str, settings: dict[str, Any]) -> Sh
 
 
 def begin(stage: Stage, data: str, settings: dict[str, Any]) -> Run:
-    """A training in the time there is, or in more where a slow machine needs more to train at all."""
-    for longer in (1, 2, 4, None):
-        budget = f"{stage.seconds * longer:.1f}s" if longer else "10min"
-        try:
-            return launch.train(data, run=stage.folder, voice=stage.voice, report=False, budget=budget, **settings)
-        except TooShortError:
-            if longer is None:
-                raise
-    raise AssertionError("the last try returns or raises")
+    """A training in the time there is; in more where a slow machine needs more to train at all."""
+    fixed = {"run": stage.folder, "voice": stage.voice, "report": False}
+    for longer in (1, 2, 4):
+        with suppress(TooShortError):
+            return launch.train(data, budget=f"{longer * stage.seconds:.1f}s", **fixed, **settings)
+    return launch.train(data, budget=f"{8 * stage.seconds:.1f}s", **fixed, **settings)
 
 
 def sentence(run: Run) -> str:
