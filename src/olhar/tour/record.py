@@ -113,4 +113,4 @@ def record_from(tree: dict[str, Any]) -> Record:
         name: Done(**step | {"pieces": [Piece(**piece | {"body": Markup(piece["body"])}) for piece in step["pieces"]]})
         for name, step in tree["steps"].items()
     }
-    return Record(**tree | {"steps": steps})
+    return Record(tree["name"], tree["scale"], tree["quick"], steps)

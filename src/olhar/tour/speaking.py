@@ -3,6 +3,8 @@
 Shapes: D width of a word's code.
 """
 
+from pathlib import Path
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,7 +23,8 @@ from olhar.tour.chapter import Piece, Shown, Stage
 CODES = {"tocava": (0.26, 0.89), "energia": (0.58, 0.72), "battery": (0.51, 0.77), "drums": (0.35, 0.86)}
 BATTERY_OR_DRUMS, LOOK = (0.43, 0.82), 0.9
 ALBUM, ALBUM_QUICK = 400, 150  # pictures to search among
-QUERIES = ("a red circle", "a large green star", "a yellow cross above a blue square")
+FIRST = 300_000_000  # of the pictures' indices: no split of `shapes` has them
+QUERIES = ("a red circle", "a large green star", "a small blue square", "a yellow cross")
 FOUND = 6
 TEXTS = ("a large red circle", "a large blue star", "a large yellow square", "a large green triangle")
 
@@ -65,15 +68,14 @@ def search(stage: Stage) -> Shown:
     return Shown([Piece("result", "Searches", part("strips", rows, True), reading, wide=True)])
 
 
-def fill(album, count: int) -> None:
+def fill(album: Path, count: int) -> None:
     """Pictures that training never saw, as files: what a person's own folder would be."""
     if album.exists() and len(list(album.glob("*.png"))) == count:
         return
     album.mkdir(parents=True, exist_ok=True)
-    first = 300_000_000
-    for index in range(first, first + count):
-        drawn = scene(index, size=64, objects=2)
-        sheet.to_picture(drawn.render()).save(album / f"{drawn.caption().replace(' ', '-')}-{index - first:03d}.png")
+    for index in range(FIRST, FIRST + count):
+        drawn = scene(index, size=64)
+        sheet.to_picture(drawn.render()).save(album / f"{drawn.caption().replace(' ', '-')}-{index - FIRST:03d}.png")
 
 
 def paint(stage: Stage) -> Shown:
