@@ -78,7 +78,6 @@ def train(
     device = pick_device(config.train.device)
     rank, world = processes(device)
     voice = voice or Voice(quiet or rank > 0)
-
     RunFolder.refuse_taken(run)
     collection = recognise(data, config=config.data)
     voice.say(collection.explanation)
@@ -87,7 +86,6 @@ def train(
     chosen = choose(collection, examined, config, channels, device, world, started, budget)
     for line in chosen.lines():
         voice.say(line, style="dim")
-
     tokenizer = captioning.make_tokenizer(collection, chosen.config)
     folder = RunFolder(shared(str(RunFolder.create(run, str(data)).path) if rank == 0 else "", world))
     machine = describe_machine(device) | {"processes": world}
