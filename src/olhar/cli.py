@@ -208,10 +208,10 @@ def tour(found: Namespace) -> int:
     """Go through every system of the course on embedded data, and show all of it on one page."""
     started = time.monotonic()
     if found.quick and found.budget:
-        raise UserError("--quick is --budget 90s with less data: give one of the two.")
+        raise UserError("--quick is a tour of 90 seconds: give it, or --budget.")
     from olhar.tour import guide, screen
 
-    toured = guide.tour(found.run, found.only, "90s" if found.quick else found.budget, found.fresh, started)
+    toured = guide.tour(found.run, found.only, found.budget, found.quick, found.fresh, started)
     return screen.farewell(toured, found.check)
 
 

@@ -130,7 +130,8 @@ def test_a_tour_of_another_length_is_refused_and_begun_anew_when_asked(tmp_path:
     guide.tour(tmp_path, chapters=chapters)
     with pytest.raises(UserError, match=r"holds classify of a tour of 8 minutes: .* --fresh"):
         guide.tour(tmp_path, budget="90s", chapters=chapters)
-    assert guide.tour(tmp_path, budget="90s", fresh=True, chapters=chapters).records["classify"].quick
+    assert guide.tour(tmp_path, quick=True, fresh=True, chapters=chapters).records["classify"].scale == 90 / FULL
+    assert guide.tour(tmp_path, budget="90s", chapters=chapters).records["classify"].quick  # that is the same length
 
 
 def test_a_damaged_record_names_the_cure(tmp_path: Path):

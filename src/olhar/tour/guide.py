@@ -39,6 +39,7 @@ def tour(
     run: str | Path = "runs/tour",
     only: Sequence[str] = (),
     budget: str | None = None,
+    quick: bool = False,
     fresh: bool = False,
     started: float | None = None,
     chapters: Mapping[str, Chapter] = CHAPTERS,
@@ -48,7 +49,7 @@ def tour(
     Args:
         run: the folder; what an earlier tour did there stays, and is shown too.
         only: names of chapters; none: all.
-        budget: for all of them, as "90s"; None: what they take of eight minutes.
+        budget: for all of them, as "10min"; None: what they take of eight minutes, or `quick`, of 90 seconds.
         fresh: do anew what an earlier tour did.
         started: `time.monotonic()` from which the budget counts; now by default.
     Raises:
@@ -60,7 +61,7 @@ def tour(
     if fresh:
         for name in names:
             shelf.clear(name)
-    made = Tour(shelf, chapters, names, parse_duration(budget) if budget else None, started)
+    made = Tour(shelf, chapters, names, parse_duration(budget) if budget else None, started, quick)
     with screen(chapters, names, made.quick) as shown:
         made.run(shown)
     page = write_page(shelf, chapters, __version__)

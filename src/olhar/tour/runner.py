@@ -37,7 +37,7 @@ class Tour:
     """Args:
     shelf: the folder, where chapters that are done stay as they are.
     names: of the chapters to go through, in this order.
-    budget: seconds for all of them; None: what they take of a full tour.
+    budget: seconds for all of them; None: what they take of a full tour, or of a quick one.
     started: `time.monotonic()` from which the budget counts.
     """
 
@@ -48,12 +48,14 @@ class Tour:
         names: Sequence[str],
         budget: float | None = None,
         started: float | None = None,
+        quick: bool = False,
     ):
         self.shelf, self.chapters, self.names = shelf, chapters, names
         self.started = time.monotonic() if started is None else started
         whole = OPENING + CLOSING + sum(needed(chapters[name]) for name in names)
-        self.deadline = self.started + (budget or whole) - CLOSING
-        self.scale = round((budget or whole) / whole, 3)
+        budget = budget or whole * (QUICK / FULL if quick else 1)
+        self.deadline = self.started + budget - CLOSING
+        self.scale = budget / whole
         self.quick = self.scale < BRIEF
         self.records: dict[str, Record] = {}
         self.expected = self.took = 0.0  # seconds of the steps so far that take what they take
