@@ -178,7 +178,7 @@ CHAPTERS: dict[str, Chapter] = {
         commands=("olhar train photos --model vit-mini8", "olhar inspect runs/photos-1 attention"),
     ),
     "align": Chapter(
-        title="Words and pictures in one space",
+        title="Alignment: words and pictures in one space",
         notes="Section 4, Figures 4.1 to 4.3",
         story=(
             "One network reads pictures, another reads captions; both end in vectors of one space. In every batch "

@@ -27,13 +27,11 @@ NEXT = (
 )
 
 
-def headline(name: str, record: Record | None, quick: bool) -> tuple[str, str]:
-    """The first figure of a chapter: what it reached, and what is expected."""
-    if name not in EXPECTED:
-        return "", ""
+def headline(name: str, record: Record | None, quick: bool) -> tuple[str, str, str]:
+    """The first figure of a chapter: what it reached, if anything, what it is, and what is expected of it."""
     key, one = next(iter(EXPECTED[name].items()))
     value = record.figures.get(key) if record else None
-    return (f"{one.words} {one.say(value)}" if value is not None else ""), one.said_range(quick)
+    return ("" if value is None else one.say(value)), one.words, one.said_range(quick)
 
 
 class Lines:
@@ -60,10 +58,10 @@ class Lines:
     def done(self, name: str, record: Record, kept: bool) -> None:
         for error in record.errors:
             print(f"  failed: {error}", flush=True)
-        reached, expected = headline(name, record, record.quick)
-        when = "was done before" if kept else clock(record.seconds)
+        reached, words, expected = headline(name, record, record.quick)
+        when = "done before" if kept else clock(record.seconds)
         if reached:
-            print(f"  {name}: {reached} (expected: {expected}), {when}", flush=True)
+            print(f"  {words}: {reached} (expected: {expected}), {when}", flush=True)
 
 
 class Board:
@@ -103,8 +101,8 @@ class Board:
     def drawn(self) -> Group:
         """The whole screen as it is now."""
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        for column in ("", "chapter", "reached", "expected", ""):
-            table.add_column(column, no_wrap=column == "")
+        for column in ("", "chapter", "reached", "", "expected", ""):
+            table.add_column(column, no_wrap=True, justify="right" if column == "reached" else "left")
         for name in self.names:
             table.add_row(*self.row(name))
         parts = [Text(), Text(" olhar tour", style="bold"), Text(), Padding(table, (0, 1))]
@@ -121,15 +119,16 @@ class Board:
         """One chapter."""
         state, record = self.states[name], self.records.get(name)
         mark, style = MARKS[state]
-        reached, expected = headline(name, record, self.quick)
-        if record and state in ("done", "failed") and record.errors:
-            reached = record.errors[0]
+        reached, words, expected = headline(name, record, self.quick)
+        if record and state == "failed" and record.errors:
+            words = record.errors[0]
         seconds = "" if record is None or not record.seconds else "kept" if name in self.kept else clock(record.seconds)
         amiss = record is not None and state != "now" and bool(record.amiss)
         return [
             Text(mark, style),
             Text(self.chapters[name].title.split(":")[0], style if state in ("waiting", "now") else ""),
             Text(reached, "red" if amiss else "bold"),
+            Text(words, "red" if state == "failed" else "dim"),
             Text(expected, "dim"),
             Text(seconds, "dim"),
         ]
