@@ -30,6 +30,7 @@ PLAIN_OPTIONS = {
     "report": "",
     "inspect": "--beside --dark --image --json --layer --out --text",
     "explain": "--at --by --json --out",
+    "tour": "--budget --check --fresh --only --quick --run",
     "models": "--json",
 }
 

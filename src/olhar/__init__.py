@@ -19,11 +19,20 @@ if TYPE_CHECKING:
     from olhar.launch import resume, train
     from olhar.published import adopt
     from olhar.run import Run, load
+    from olhar.tour.guide import tour
 
 __version__ = "0.1.0"
-__all__ = ["Run", "UserError", "__version__", "adopt", "check", "load", "resume", "train"]
+__all__ = ["Run", "UserError", "__version__", "adopt", "check", "load", "resume", "tour", "train"]
 
-_ROOMS = {"adopt": "published", "train": "launch", "resume": "launch", "Run": "run", "check": "checkup", "load": "run"}
+_ROOMS = {
+    "check": "checkup",
+    "train": "launch",
+    "resume": "launch",
+    "Run": "run",
+    "load": "run",
+    "adopt": "published",
+    "tour": "tour.guide",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -37,10 +46,11 @@ def __dir__() -> list[str]:
 
 
 class _CallableRoom(ModuleType):
-    """The folder olhar/train/, which can be called: it bears the name of the verb `olhar.train(...)`."""
+    """A folder that can be called, as olhar/train/: it bears the name of the verb `olhar.train(...)`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return getattr(importlib.import_module("olhar.launch"), "train")(*args, **kwargs)  # noqa: B009
+        verb = self.__name__.rpartition(".")[2]
+        return getattr(importlib.import_module(f"olhar.{_ROOMS[verb]}"), verb)(*args, **kwargs)
 
 
 class _Package(ModuleType):
@@ -48,7 +58,7 @@ class _Package(ModuleType):
     would hide the verb; so the folder is made to answer a call as the verb does."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "train" and isinstance(value, ModuleType):
+        if name in _ROOMS and isinstance(value, ModuleType):
             value.__class__ = _CallableRoom
         super().__setattr__(name, value)
 

@@ -3,15 +3,19 @@
 Settings of config.py become options by themselves (options.py); these are the others.
 """
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
-from olhar.options import Usage, add_settings, choice, picture_file, point, positive, real, size, whole
+from olhar.errors import nearest
+from olhar.options import Usage, add_settings, choice, duration, picture_file, point, positive, real, size, whole
 
 DATA = "a folder of images, a table, or the name of a set: digits, shapes, cifar10"
 RECOGNITION = (
     *("task", "format", "file_column", "label_column", "ignore"),
     *("val_fraction", "test_fraction", "allow", "download"),
 )
+TOUR = ("likelihood", "gradient", "regress", "logistic", "classify", "segment", "reconstruct", "detect", "attention",
+        "align", "diffuse")  # fmt: skip
 RUN = "a run folder, made by `olhar train`"
 
 
@@ -157,6 +161,26 @@ def explain_options(parser: Usage) -> None:
     parser.add_argument("--by", action="append", metavar="NAME", help="what to differentiate by [x, y and z, else all]")
     parser.add_argument("--out", type=picture_file, metavar="FILE", help="draw its graph: an SVG, PNG or PDF file")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def chapters(text: str) -> list[str]:
+    """`detect,diffuse` -> ["detect", "diffuse"], of the tour's chapters."""
+    for name in names(text):
+        if name not in TOUR:
+            raise ArgumentTypeError(f"there is no chapter '{name}': {nearest(name, TOUR)}")
+    return names(text)
+
+
+def tour_options(parser: Usage) -> None:
+    """What may follow `olhar tour`."""
+    parser.add_argument("--budget", metavar="TIME", type=duration, help="for all of it: 90s, 8min, 1h [8min]")
+    parser.add_argument("--quick", action="store_true", help="in 90 seconds: less data, fewer looks inside")
+    parser.add_argument(
+        "--only", metavar="NAMES", type=chapters, default=[], help="chapters, by commas: detect,diffuse"
+    )
+    parser.add_argument("--run", metavar="DIR", type=Path, default=Path("runs/tour"), help="its folder [runs/tour]")
+    parser.add_argument("--fresh", action="store_true", help="begin anew what an earlier tour left there")
+    parser.add_argument("--check", action="store_true", help="fail where a figure is not what is expected here")
 
 
 def models_options(parser: Usage) -> None:

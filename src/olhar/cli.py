@@ -27,7 +27,7 @@ FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, 
   olhar predict RUN PHOTO      ask the trained model
   olhar report RUN             one page that shows what it learnt and where it errs
 
-No images at hand? 1,797 handwritten digits come along:  olhar train digits
+No images at hand? Every system of the course in eight minutes, on one page:  olhar tour
 Every command: olhar --help
 """
 SETS = (*EMBEDDED, *TORCHVISION)
@@ -250,6 +250,17 @@ def explain_diffusion(found: Namespace) -> int:
     return terminal.show_look(Look("diffusion", PARTICLES, values), files, found.json)
 
 
+def tour(found: Namespace) -> int:
+    """Go through every system of the course on embedded data, and show all of it on one page."""
+    started = time.monotonic()
+    if found.quick and found.budget:
+        raise UserError("--quick is a tour of 90 seconds: give it, or --budget.")
+    from olhar.tour import guide, screen
+
+    toured = guide.tour(found.run, found.only, found.budget, found.quick, found.fresh, started)
+    return screen.farewell(toured, found.check)
+
+
 def models(found: Namespace) -> int:
     """List the architectures that `--model` takes."""
     from olhar import terminal
@@ -278,6 +289,7 @@ VERBS = {
     "report": Verb(report, "RUN", arguments.report_options),
     "inspect": Verb(inspect, "RUN [INSTRUMENT]", arguments.inspect_options),
     "explain": Verb(explain, "EXPRESSION", arguments.explain_options),
+    "tour": Verb(tour, "", arguments.tour_options),
     "models": Verb(models, "", arguments.models_options),
 }
 

@@ -34,8 +34,11 @@ from olhar.train.optim import Ema, Length, Schedule
 from olhar.train.position import Position
 
 Measured = TypeVar("Measured")
-REPORT_SECONDS = 10.0  # writing the report and leaving: kept free at the end of a budget
 EVALUATION_SHARE = 0.06  # of a budget's training time that validation may take
+
+
+class TooShortError(UserError):
+    """A budget that leaves no time to train."""
 
 
 class Fit:
@@ -45,7 +48,7 @@ class Fit:
         folder: the run's; `facts` is its run.json so far, with the task's settings and the model's. What is
             measured here (precision, length) is added to them; a resumed run finds it there and keeps it.
         config: with nothing left open but the average of the weights.
-        deadline: `time.monotonic()` by which all must be done, where there is a budget.
+        deadline: `time.monotonic()` by which the model must be evaluated, where there is a budget.
     """
 
     def __init__(
@@ -141,10 +144,10 @@ class Fit:
             drawing = self.growth and self.growth.plan(evaluations)
         else:
             image = self.seconds_to_evaluate()
-            after = REPORT_SECONDS + 1.25 * image * ((2 + self.task.tuned) * self.sizes["val"] + self.sizes["test"])
+            after = 1.25 * image * ((2 + self.task.tuned) * self.sizes["val"] + self.sizes["test"])
             seconds = self.deadline - time.monotonic() - after
             if seconds < 2:
-                raise UserError(
+                raise TooShortError(
                     f"A budget of {train.budget} is too short here: starting, evaluating {self.sizes['val']:,} + "
                     f"{self.sizes['test']:,} images and reporting leave no time to train. Give twice as much."
                 )

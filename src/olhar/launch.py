@@ -43,6 +43,7 @@ from olhar.train.log import Voice, clock
 from olhar.train.optim import Length
 
 Shared = TypeVar("Shared")
+REPORT_SECONDS = 10.0  # writing the report and leaving: kept free at the end of a budget
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})  # Pillow's modes without colour
 STYLES = {"repaired": "green", "warning": "yellow", "refused": "red"}
 
@@ -54,6 +55,8 @@ def train(
     config: Config | None = None,
     quiet: bool = False,
     started: float | None = None,
+    voice: Voice | None = None,
+    report: bool = True,
     **settings: Any,
 ) -> Run:
     """Train a model on a folder or table of images, evaluate it, and write its run folder and report.
@@ -63,6 +66,8 @@ def train(
         run: the run folder to make; runs/NAME-N by default. Never overwritten.
         settings: by the command line's names, `epochs=20`, or dotted, `**{"optim.lr": 0.1}`.
         started: `time.monotonic()` from which a budget counts; now by default.
+        voice: who tells of it; `quiet`: nobody.
+        report: False leaves the page out, and a budget keeps no time for it.
 
     Raises:
         UserError: the data, the settings or the run folder are at fault; the message says what to do.
@@ -73,8 +78,7 @@ def train(
     budget = parse_duration(config.train.budget) if config.train.budget else None
     device = pick_device(config.train.device)
     rank, world = processes(device)
-    voice = Voice(quiet or rank > 0)
-
+    voice = voice or Voice(quiet or rank > 0)
     RunFolder.refuse_taken(run)
     collection = latents.to_compress(recognise(data, config=config.data), config)
     voice.say(collection.explanation)
@@ -83,11 +87,10 @@ def train(
     chosen = choose(collection, examined, config, channels, device, world, started, budget)
     for line in chosen.lines():
         voice.say(line, style="dim")
-
     tokenizer = captioning.make_tokenizer(collection, chosen.config)
     folder = RunFolder(shared(str(RunFolder.create(run, str(data)).path) if rank == 0 else "", world))
     machine = describe_machine(device) | {"processes": world}
-    deadline = started + budget if budget else None
+    deadline = started + budget - report * REPORT_SECONDS if budget else None
     try:
         facts = describe(str(data), collection, examined, chosen, channels, machine, tokenizer)
         feeder = build.Feeder.from_facts(facts, chosen.config, rank, world, tokenizer)
@@ -99,7 +102,7 @@ def train(
         if rank == 0:
             begin(folder, fit.config, facts, collection, tokenizer)
         voice.say(fit.describe(), style="dim")
-        return complete(fit, voice, started)
+        return complete(fit, voice, started, report)
     except UserError:
         folder.discard_unbegun()
         raise
@@ -162,7 +165,7 @@ def settle_autoencoder(folder: RunFolder, config: Config, voice: Voice, rank: in
         resume(own.path, quiet)
 
 
-def resume(run: str | Path, quiet: bool = False) -> Run:
+def resume(run: str | Path, quiet: bool = False, voice: Voice | None = None, report: bool = True) -> Run:
     """Continue an interrupted run to the end it would have had: on a CPU, bit for bit.
 
     Raises:
@@ -173,7 +176,7 @@ def resume(run: str | Path, quiet: bool = False) -> Run:
     folder = RunFolder.open(run)
     if folder.facts.get("result"):
         raise UserError(f"{run} is finished, so there is nothing to resume: open {folder.report}.")
-    make, voice = reopen(folder, quiet)
+    make, voice = reopen(folder, quiet, voice)
     rank, world = processes(pick_device(folder.config.train.device))
     try:
         if "space" in folder.facts["model"]:
@@ -183,12 +186,12 @@ def resume(run: str | Path, quiet: bool = False) -> Run:
             folder.config, folder.facts = fit.config, fit.facts | {"config": fit.config.to_dict()}
         fit.load_checkpoint()
         voice.say(f"Resuming {folder.path} at step {fit.position.step:,}, epoch {fit.position.epoch}.")
-        return complete(fit, voice, started)
+        return complete(fit, voice, started, report)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(folder.path) from None
 
 
-def reopen(folder: RunFolder, quiet: bool) -> tuple[Callable[[RunFolder], Fit], Voice]:
+def reopen(folder: RunFolder, quiet: bool, voice: Voice | None = None) -> tuple[Callable[[RunFolder], Fit], Voice]:
     """A function that makes the run's fit again, to write into a folder, and the voice to tell of it.
 
     Raises UserError where the data or the settings are not those the run began with.
@@ -196,7 +199,7 @@ def reopen(folder: RunFolder, quiet: bool) -> tuple[Callable[[RunFolder], Fit], 
     config, facts = folder.config, folder.facts
     device = pick_device(config.train.device)
     rank, world = processes(device)
-    voice = Voice(quiet or rank > 0)
+    voice = voice or Voice(quiet or rank > 0)
     refuse_changes(folder, config, world)
     collection = latents.to_compress(recognise(facts["data"]["path"], config=config.data), config)
     collection = without(collection, set(facts["left_out"]))
@@ -212,7 +215,7 @@ def reopen(folder: RunFolder, quiet: bool) -> tuple[Callable[[RunFolder], Fit], 
     return make, voice
 
 
-def complete(fit: Fit, voice: Voice, started: float) -> Run:
+def complete(fit: Fit, voice: Voice, started: float, report: bool = True) -> Run:
     """Train to the end, evaluate, write the results and the report."""
     fit.run()
     result = fit.finish()
@@ -223,7 +226,7 @@ def complete(fit: Fit, voice: Voice, started: float) -> Run:
         fit.folder.facts = fit.folder.facts | {"task": fit.facts["task"], "result": result}
     fit.accelerator.wait_for_everyone()
     run = Run(fit.folder, fit.device)
-    if fit.main:
+    if fit.main and report:
         page = run.report(fit.deadline or math.inf)
         voice.say(f"Done in {clock(time.monotonic() - started)}. The report: {page}")
     return run

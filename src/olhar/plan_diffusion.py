@@ -9,7 +9,7 @@ from dataclasses import replace
 from olhar.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, parse_duration
 from olhar.data.transforms import SMALL, TINY
 from olhar.errors import UserError
-from olhar.plan import NORMED, QUICK, Decision, Facts, Plan, Recipe, fitting, settle_recipe
+from olhar.plan import NORMED, Decision, Facts, Plan, Recipe, fitting, settle_recipe
 
 ON_CPU, ON_GPU = 64, 128  # px: what two cores learn to draw in minutes, and a GPU
 # Of the time, or the passes, of a run that draws in latents: what its autoencoder gets, which is trained first.

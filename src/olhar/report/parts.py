@@ -4,19 +4,20 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 
 @cache
-def templates() -> Environment:
-    """The report's templates; everything that is not marked as safe is escaped."""
-    loader = PackageLoader("olhar.report")
+def templates(*packages: str) -> Environment:
+    """The report's templates, after those of other packages; everything that is not marked as safe is escaped."""
+    loader = ChoiceLoader([PackageLoader(name) for name in (*packages, "olhar.report")])
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def style() -> str:
-    return files("olhar.report").joinpath("templates/style.css").read_text(encoding="utf-8")
+def style(package: str = "olhar.report") -> str:
+    """The style sheet that stands beside a package's templates."""
+    return files(package).joinpath("templates/style.css").read_text(encoding="utf-8")
 
 
 def part(macro: str, /, *args: Any, **kwargs: Any) -> Markup:

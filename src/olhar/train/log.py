@@ -51,16 +51,48 @@ class Window:
 
 
 class Voice:
-    """Speaks to the person on standard error: standard output belongs to results."""
+    """Speaks to the person on standard error: standard output belongs to results.
+
+    `say` is for what stays, `progress` for what changes: while a training holds it (`with voice:`) a live line in a
+    terminal, and elsewhere a plain one every ten seconds.
+    """
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.live: Progress | None = None
+        self.bar: TaskID | None = None
+        self.printed = 0.0  # when the last plain line was printed
 
     def say(self, text: str, style: str = "") -> None:
         """One line, above the live line where there is one."""
         if not self.quiet:
             self.console.print(text, style=style, markup=False)
+
+    def progress(self, share: float, text: str, left: float) -> None:
+        """The share that is done, what to say of it, and the seconds left."""
+        if self.live and self.bar is not None:
+            self.live.update(self.bar, completed=share, text=text, left=f"{clock(left)} left")
+        elif time.monotonic() - self.printed > 10:
+            self.printed = time.monotonic()
+            self.say(f"{share:4.0%}  {text}  {clock(left)} left")
+
+    def __enter__(self) -> "Voice":
+        if self.console.is_terminal and not self.quiet:
+            columns = (
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}"),
+                TextColumn("[dim]{task.fields[left]}"),
+            )
+            live = Progress(*columns, console=self.console, transient=True, refresh_per_second=8)
+            live.start()
+            self.live, self.bar = live, live.add_task("train", total=1.0, text="starting", left="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+            self.live = None
 
 
 class Log:
@@ -75,9 +107,6 @@ class Log:
         self.path = path
         self.voice = voice
         self.writes = writes
-        self.live: Progress | None = None
-        self.bar: TaskID | None = None
-        self.printed = 0.0  # when the last plain line was printed
         self.metric = ""  # the last evaluation, for the live line
         self.board = make_board(path.parent) if tensorboard and writes else None
 
@@ -107,15 +136,11 @@ class Log:
         self.voice.say(f"! {message}", style="yellow")
 
     def train(self, progress: float, left: float, **values: Any) -> None:
-        """A line of the training log: shown live, or every ten seconds where the output is piped."""
+        """A line of the training log."""
         self.write("train", **values)
         speed, loss, epoch = values["images_per_second"], values["loss"], values["epoch"]
         text = f"epoch {epoch:6.2f}  loss {loss:.4f}  {self.metric}{speed:,.0f} images/s"
-        if self.live and self.bar is not None:
-            self.live.update(self.bar, completed=progress, text=text, left=f"{clock(left)} left")
-        elif time.monotonic() - self.printed > 10:
-            self.printed = time.monotonic()
-            self.voice.say(f"{progress:4.0%}  {text}  {clock(left)} left")
+        self.voice.progress(progress, text, left)
 
     def validation(self, watch: str, best: bool, **values: Any) -> None:
         """The result of an evaluation, on a line that stays."""
@@ -125,21 +150,11 @@ class Log:
         self.voice.say(text + ("best so far" if best else ""))
 
     def __enter__(self) -> "Log":
-        if self.voice.console.is_terminal and not self.voice.quiet:
-            columns = (
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[text]}"),
-                TextColumn("[dim]{task.fields[left]}"),
-            )
-            self.live = Progress(*columns, console=self.voice.console, transient=True, refresh_per_second=8)
-            self.live.start()
-            self.bar = self.live.add_task("train", total=1.0, text="starting", left="")
+        self.voice.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
-            self.live = None
+        self.voice.__exit__()
         if self.board:
             self.board.flush()
 

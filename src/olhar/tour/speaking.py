@@ -1,0 +1,102 @@
+"""The chapters of words and pictures: attention, finding each other, and drawing (sections 3, 4 and 5).
+
+Shapes: D width of a word's code.
+"""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from olhar import sheet
+from olhar.data.decode import decode
+from olhar.data.scenes import scene
+from olhar.generate import Wish, generate
+from olhar.ops.attention import apply_weights
+from olhar.report.parts import part
+from olhar.report.pictures import TINY, data_uri
+from olhar.tour.chapter import Piece, Shown, Stage
+
+# The codes of section 3, and how much "bateria" looks at the other word of its sentence.
+CODES = {"tocava": (0.26, 0.89), "energia": (0.58, 0.72), "battery": (0.51, 0.77), "drums": (0.35, 0.86)}
+BATTERY_OR_DRUMS, LOOK = (0.43, 0.82), 0.9
+ALBUM, ALBUM_QUICK = 400, 150  # pictures to search among
+FIRST = 300_000_000  # of the pictures' indices: no split of `shapes` has them
+QUERIES = ("a red circle", "a large green star", "a small blue square", "a yellow cross")
+FOUND = 6
+TEXTS = ("a large red circle", "a large blue star", "a large yellow square", "a large green triangle")
+
+
+def meaning(stage: Stage) -> Shown:
+    """The worked example of section 3: a word means what its neighbours make of it (Eq 3.1 and 3.3)."""
+    codes = {word: torch.tensor(code, dtype=torch.float64) for word, code in CODES.items()}
+    word = torch.tensor(BATTERY_OR_DRUMS, dtype=torch.float64)
+    weights = torch.tensor([[LOOK]], dtype=torch.float64)
+    rows = [["alone", *similarities(word, codes)]]
+    for other in ("tocava", "energia"):
+        mixed = word + apply_weights(weights, codes[other][None])[0]
+        rows.append([f"beside “{other}”", *similarities(mixed, codes)])
+    heads = [("bateria", "text"), ("cosine with battery", "number"), ("cosine with drums", "number")]
+    reading = (
+        "“Bateria” is a battery or drums. A word becomes itself plus what it looks at: beside “tocava” (played) it "
+        f"moves to drums, beside “energia” to battery (Eq 3.3, weight {LOOK})."
+    )
+    return Shown([Piece("model", "A word in its sentence", part("table", heads, rows), reading)])
+
+
+def similarities(code: Float[Tensor, " D"], codes: dict[str, Float[Tensor, " D"]]) -> list[str]:
+    """The cosine with each of the two meanings (Eq 3.1)."""
+    return [f"{cosine_similarity(code, codes[name], dim=0).item():.4f}" for name in ("battery", "drums")]
+
+
+def search(stage: Stage) -> Shown:
+    """Texts that look for pictures in a folder, as `olhar search` does it."""
+    album = stage.folder.parent / "album"
+    fill(album, ALBUM_QUICK if stage.quick else ALBUM)
+    rows = []
+    for i, query in enumerate(QUERIES):
+        found = stage.run.search(query, album, FOUND)
+        shown = [(data_uri(decode(Path(hit.found), 3), TINY + 1), f"{hit.similarity:.2f}") for hit in found.shown]
+        rows.append((f"of {found.searched} pictures", query, shown))
+        stage.progress((i + 1) / len(QUERIES), query)
+    reading = (
+        "Words and pictures are vectors in one space. A text finds the pictures whose vectors point most nearly where "
+        "its own does; the number is the cosine (Eq 3.1)."
+    )
+    return Shown([Piece("result", "Searches", part("strips", rows, True), reading, wide=True)])
+
+
+def fill(album: Path, count: int) -> None:
+    """Pictures that training never saw, as files: what a person's own folder would be."""
+    if album.exists() and len(list(album.glob("*.png"))) == count:
+        return
+    album.mkdir(parents=True, exist_ok=True)
+    for index in range(FIRST, FIRST + count):
+        drawn = scene(index, size=64)
+        sheet.to_picture(drawn.render()).save(album / f"{drawn.caption().replace(' ', '-')}-{index - FIRST:03d}.png")
+
+
+def paint(stage: Stage) -> Shown:
+    """Pictures from texts, as `olhar generate` draws them, and how they come out of the noise (Figure 5.2)."""
+    wish = Wish(texts=TEXTS, n=2 if stage.quick else 4, seed=0)
+    drawn = generate(stage.run, wish, on_step=lambda share: stage.progress(share, "drawing"))
+    saved = list(sheet.save(drawn, sheet.new_folder(stage.folder), columns=wish.n))
+    rows, ways = [], []
+    for text in TEXTS:
+        group = [one for _, one in saved if one.settings["text"] == text]
+        rows.append(("", text, [(data_uri(one.image, TINY + 1), "") for one in group]))
+        ways.append(("", text, [(data_uri(image, TINY + 1), "") for image in group[0].strip]))
+    drew = "Drawn from texts, with other noise each; none of these pictures was chosen."
+    went = (
+        "From noise to a picture, left to right: at every step what the network believes the picture to be. It is "
+        "told the text, and how much noise there is (Figure 5.2)."
+    )
+    return Shown(
+        [
+            Piece("result", "Drawn from a text", part("strips", rows, True), drew, wide=True),
+            Piece("inside", "Out of the noise", part("strips", ways, True, "ways"), went, wide=True),
+        ],
+        emblems=[pictures[0][0] for _, _, pictures in rows],
+    )
