@@ -39,7 +39,8 @@ def time_of_step(task: Task, batch: Batch, repeats: int = REPEATS) -> StepTime:
             backward = seconds(losses[0].backward)
             rows.append((forward, backward, seconds(optimizer.step)))
             optimizer.zero_grad()
-    return StepTime(*(median(column) for column in zip(*rows[1:], strict=True)), len(batch["id"]))
+    forward, backward, update = (median(column) for column in zip(*rows[1:], strict=True))
+    return StepTime(forward, backward, update, len(batch["id"]))
 
 
 def seconds(act: Callable[[], object]) -> float:
