@@ -39,14 +39,14 @@ def test_points_on_their_way_to_noise_have_the_moments_of_the_closed_form(schedu
         torch.testing.assert_close(mixture.noised(process, level).covariance, expected)
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [("ddim", 100), ("ddpm", 250), ("heun", 60)])
+@pytest.mark.parametrize(("sampler", "steps"), [("ddim", 60), ("ddpm", 100), ("heun", 30)])
 def test_the_exact_score_leads_back_to_the_mixture(sampler: str, steps: int):
     mixture = lopsided()
-    made = particles(make_process("cosine", zero_terminal=True), mixture, 8_000, sampler=sampler, steps=steps)
+    made = particles(make_process("cosine", zero_terminal=True), mixture, 4_000, sampler=sampler, steps=steps)
     end = made.backward[-1]
-    torch.testing.assert_close(end.mean(0), mixture.mean, atol=0.05, rtol=0)
-    torch.testing.assert_close(end.T.cov(), mixture.covariance, atol=0.06, rtol=0)
-    torch.testing.assert_close(made.end.bincount() / 8_000, mixture.weights.float(), atol=0.03, rtol=0)
+    torch.testing.assert_close(end.mean(0), mixture.mean, atol=0.06, rtol=0)
+    torch.testing.assert_close(end.T.cov(), mixture.covariance, atol=0.08, rtol=0)
+    torch.testing.assert_close(made.end.bincount() / 4_000, mixture.weights.float(), atol=0.03, rtol=0)
 
 
 def test_the_score_is_the_gradient_and_the_estimate_what_the_point_was_mixed_from():
