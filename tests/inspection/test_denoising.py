@@ -19,7 +19,7 @@ from olhar.tasks.classify import Classify
 from olhar.tasks.diffuse import Diffuse
 
 SIDE = 8
-CAPTIONS = ["a red circle", "a blue circle above a red square", "a green square"]
+CAPTIONS = ["a red circle", "a blue circle above a red square", "a green square"] * 2  # what is rare stays in pieces
 
 
 def lopsided() -> Mixture:
@@ -146,7 +146,7 @@ def test_attention_to_words_is_shared_out_and_laid_over_the_finest_map():
         assert (step.attention[:, ~tokenizer.mask(tokens)[0]] == 0).all()  # nobody looks at padding
     coarse = torch.zeros(1, 2, 4, 3)
     coarse[0, :, 1, 2] = 1  # the position at the top right of two by two looks at token 2
-    both = joined([coarse, torch.full((1, 1, 16, 3), 0.25)], (SIDE, SIDE))
+    both = joined([coarse, torch.full((1, 2, 16, 3), 0.25)], (SIDE, SIDE))
     assert both.shape == (1, 3, 4, 4)
     assert both[0, 2, 0, 3] == pytest.approx((1 + 0.25) / 2)
     assert both[0, 2, 3, 0] == pytest.approx(0.25 / 2)

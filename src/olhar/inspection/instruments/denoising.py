@@ -71,7 +71,8 @@ def look(subject: Subject) -> DenoisingValues:
     asked = task.describe_truth(batch)[0] or ""
     way = task.process.levels(STEPS)
     # of the steps those between which the noise grows evenly
-    levels = (CLEAN, *(min(way, key=lambda t: abs(t - wanted)) for wanted in moments_of(task.process, COLUMNS)[1:]))
+    near = {min(way, key=lambda t: abs(t - wanted)) for wanted in moments_of(task.process, COLUMNS)[1:]}
+    levels = (CLEAN, *sorted(near))
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(SEED)).to(clean)
     with torch.inference_mode():
         forward = task.pixels(noised(task, clean, levels, SEED)).cpu()
