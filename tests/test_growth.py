@@ -29,7 +29,7 @@ def test_most_is_drawn_early_and_within_a_share_of_the_time(run: olhar.Run, tmp_
     assert made.plan(20) == Moments((1, 2, 4, 8, 16, 20), 24)
     assert made.plan(1) == Moments((1,), 24)
     a_moment = growth.IMAGES * growth.BRIEF * 2
-    assert made.plan(20, image=growth.SHARE / a_moment, seconds=2.5) == Moments((16, 20), 10)
+    assert made.plan(20, image=growth.SHARE / a_moment, seconds=2.6) == Moments((16, 20), 10)
     assert made.plan(20, image=1.0, seconds=1.0) == Moments((), 0)
     assert made.passes_after(Moments((20,), 5)) == a_moment + 5 * 20 * 2
     made.moments = Moments((2, 8), 0)

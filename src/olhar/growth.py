@@ -115,8 +115,9 @@ class Growth:
         """
         if not self.moments.images:
             return
-        last = enumerate(sheet.save(self.draw(self.moments.images, STEPS[SAMPLER]), self.folder / "last"))
-        for i, (path, one) in last:
+        columns = len(self.texts) if 1 < len(self.texts) <= BATCH else None  # few classes: each below itself
+        drawn = self.draw(self.moments.images, STEPS[SAMPLER])
+        for i, (path, one) in enumerate(sheet.save(drawn, self.folder / "last", columns=columns)):
             if i < STRIPS:
                 write(path.with_suffix(".strip.png"), one.strip, one.settings)
 

@@ -19,7 +19,7 @@ from olhar.tasks.classify import Classify
 from olhar.tasks.diffuse import Diffuse
 
 SIDE = 8
-CAPTIONS = ["a red circle", "a blue circle above a red square", "a green square"]
+CAPTIONS = ["a red circle", "a blue circle above a red square", "a green square"] * 2  # what is rare stays in pieces
 
 
 def lopsided() -> Mixture:
@@ -39,14 +39,14 @@ def test_points_on_their_way_to_noise_have_the_moments_of_the_closed_form(schedu
         torch.testing.assert_close(mixture.noised(process, level).covariance, expected)
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [("ddim", 100), ("ddpm", 250), ("heun", 60)])
+@pytest.mark.parametrize(("sampler", "steps"), [("ddim", 60), ("ddpm", 100), ("heun", 30)])
 def test_the_exact_score_leads_back_to_the_mixture(sampler: str, steps: int):
     mixture = lopsided()
-    made = particles(make_process("cosine", zero_terminal=True), mixture, 8_000, sampler=sampler, steps=steps)
+    made = particles(make_process("cosine", zero_terminal=True), mixture, 4_000, sampler=sampler, steps=steps)
     end = made.backward[-1]
-    torch.testing.assert_close(end.mean(0), mixture.mean, atol=0.05, rtol=0)
-    torch.testing.assert_close(end.T.cov(), mixture.covariance, atol=0.06, rtol=0)
-    torch.testing.assert_close(made.end.bincount() / 8_000, mixture.weights.float(), atol=0.03, rtol=0)
+    torch.testing.assert_close(end.mean(0), mixture.mean, atol=0.06, rtol=0)
+    torch.testing.assert_close(end.T.cov(), mixture.covariance, atol=0.08, rtol=0)
+    torch.testing.assert_close(made.end.bincount() / 4_000, mixture.weights.float(), atol=0.03, rtol=0)
 
 
 def test_the_score_is_the_gradient_and_the_estimate_what_the_point_was_mixed_from():
@@ -146,7 +146,7 @@ def test_attention_to_words_is_shared_out_and_laid_over_the_finest_map():
         assert (step.attention[:, ~tokenizer.mask(tokens)[0]] == 0).all()  # nobody looks at padding
     coarse = torch.zeros(1, 2, 4, 3)
     coarse[0, :, 1, 2] = 1  # the position at the top right of two by two looks at token 2
-    both = joined([coarse, torch.full((1, 1, 16, 3), 0.25)], (SIDE, SIDE))
+    both = joined([coarse, torch.full((1, 2, 16, 3), 0.25)], (SIDE, SIDE))
     assert both.shape == (1, 3, 4, 4)
     assert both[0, 2, 0, 3] == pytest.approx((1 + 0.25) / 2)
     assert both[0, 2, 3, 0] == pytest.approx(0.25 / 2)

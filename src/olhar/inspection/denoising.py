@@ -84,9 +84,9 @@ def way_back(
     yield result
 
 
-def joined(weights: Sequence[Float[Tensor, "N h L S"]], size: Sequence[int]) -> Float[Tensor, "N S H W"]:
-    """The mean over heads and layers, each layer's map brought to the size of the finest (Tang et al. 2023, arXiv
-    2210.04885, which sums them)."""
+def joined(weights: Sequence[Float[Tensor, "N h _ S"]], size: Sequence[int]) -> Float[Tensor, "N S H W"]:
+    """The mean over heads and layers, [N, h, L, S] each, all brought to the size of the finest map (Tang et al. 2023,
+    arXiv 2210.04885, who sum them)."""
     maps = []
     for one in weights:
         rows = round(math.sqrt(one.shape[2] * size[0] / size[1]))

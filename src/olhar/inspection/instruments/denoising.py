@@ -30,7 +30,7 @@ SEED = 0
 class DenoisingValues(Values):
     """At the levels from clean up: `forward` [M, C, H, W], an image on its way to noise. The other way, noisiest first:
     `noisy` [M, ...], what a new image was, `said` [M, ...], what the network took it for, and for every level but clean
-    the share of the attention that each word had, [W, M - 1, h, w]."""
+    the share of the attention that each word had, [W, K, h, w]."""
 
     id: str
     asked: str
@@ -40,7 +40,7 @@ class DenoisingValues(Values):
     noisy: UInt8[Tensor, "M C H W"]
     said: UInt8[Tensor, "M C H W"]
     words: tuple[str, ...]
-    attention: Float[np.ndarray, "W M h w"]
+    attention: Float[np.ndarray, "W K h w"]
     points: Particles
 
     def table(self) -> Table:
@@ -71,7 +71,8 @@ def look(subject: Subject) -> DenoisingValues:
     asked = task.describe_truth(batch)[0] or ""
     way = task.process.levels(STEPS)
     # of the steps those between which the noise grows evenly
-    levels = (CLEAN, *(min(way, key=lambda t: abs(t - wanted)) for wanted in moments_of(task.process, COLUMNS)[1:]))
+    near = {min(way, key=lambda t: abs(t - wanted)) for wanted in moments_of(task.process, COLUMNS)[1:]}
+    levels = (CLEAN, *sorted(near))
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(SEED)).to(clean)
     with torch.inference_mode():
         forward = task.pixels(noised(task, clean, levels, SEED)).cpu()
@@ -102,7 +103,7 @@ def spoken(subject: Subject, caption: str, tokens: Tensor | None) -> list[Word]:
     return words_of(Tokenizer.load(subject.folder / "tokenizer.json"), caption, tokens.shape[1])
 
 
-def attended(steps: list[Step], words: list[Word]) -> tuple[tuple[str, ...], Float[np.ndarray, "W M h w"]]:
+def attended(steps: list[Step], words: list[Word]) -> tuple[tuple[str, ...], Float[np.ndarray, "W K h w"]]:
     """The words looked at most unevenly over the picture, in their order, and the share of each at each step."""
     maps = [step.attention[0] for step in steps if step.attention is not None]
     if not maps or not words:
@@ -143,7 +144,7 @@ def draw(values: DenoisingValues, style: Style) -> Figure:
     return figure
 
 
-def beyond_the_mean(attention: Float[np.ndarray, "W M h w"]) -> Float[np.ndarray, "W M h w"]:
+def beyond_the_mean(attention: Float[np.ndarray, "W K h w"]) -> Float[np.ndarray, "W K h w"]:
     """By which share a place looks at a word more than places do on average, at least 0."""
     return (attention / attention.mean((2, 3), keepdims=True) - 1).clip(min=0)
 
