@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -109,18 +108,24 @@ def draw(values: LandscapeValues, style: Style) -> Figure:
     for above, (name, one) in zip(axes, every, strict=False):
         filled = draw_above(above, one, levels, style)
         above.set_title(name)
-    bar = figure.colorbar(filled, ax=axes[:-1].tolist(), ticks=levels[::3], format="%.2g", pad=0.02, shrink=0.9)
+    bar = figure.colorbar(filled, ax=axes[:-1].tolist(), ticks=levels[::3], format=plain, pad=0.02, shrink=0.9)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.minorticks_off()
     for i, (name, one) in enumerate(every):
         draw_lines(axes[-1], name, one, style.colour(i))
     axes[-1].set(xlabel="first direction (dashed: second)", ylabel=f"loss in nats, {every[0][1].images} images")
     axes[-1].set_yscale("log")
-    axes[-1].yaxis.set_major_formatter(LogFormatter())
-    axes[-1].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    axes[-1].yaxis.set_major_formatter(plain)
+    axes[-1].yaxis.set_minor_formatter(lambda value, place: plain(value) if f"{value:e}"[0] in "25" else "")
+    axes[-1].xaxis.label.set_size(7)
     axes[-1].grid(axis="y")
     axes[-1].legend(loc="upper center")
     return figure
+
+
+def plain(value: float, place: int | None = None) -> str:
+    """0.6, 12, 3,000."""
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
 
 
 def draw_above(axes: Axes, one: Surface, levels: np.ndarray, style: Style) -> QuadContourSet:
