@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -108,22 +109,23 @@ def draw(values: LandscapeValues, style: Style) -> Figure:
     for above, (name, one) in zip(axes, every, strict=False):
         filled = draw_above(above, one, levels, style)
         above.set_title(name)
-    bar = figure.colorbar(filled, ax=axes[:-1].tolist(), ticks=levels[::3], format=plain, pad=0.02, shrink=0.9)
+    numbers, planes = FuncFormatter(plain), axes[:-1].tolist()
+    bar = figure.colorbar(filled, ax=planes, ticks=levels[::3], format=numbers, pad=0.02, shrink=0.9)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.minorticks_off()
     for i, (name, one) in enumerate(every):
         draw_lines(axes[-1], name, one, style.colour(i))
     axes[-1].set(xlabel="first direction (dashed: second)", ylabel=f"loss in nats, {every[0][1].images} images")
     axes[-1].set_yscale("log")
-    axes[-1].yaxis.set_major_formatter(plain)
-    axes[-1].yaxis.set_minor_formatter(lambda value, place: plain(value) if f"{value:e}"[0] in "25" else "")
+    axes[-1].yaxis.set_major_formatter(numbers)
+    axes[-1].yaxis.set_minor_formatter(FuncFormatter(lambda v, _: plain(v) if f"{v:e}"[0] in "25" else ""))
     axes[-1].xaxis.label.set_size(7)
     axes[-1].grid(axis="y")
     axes[-1].legend(loc="upper center")
     return figure
 
 
-def plain(value: float, place: int | None = None) -> str:
+def plain(value: float, place: float | None = None) -> str:
     """0.6, 12, 3,000."""
     return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
 
