@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FuncFormatter
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -100,27 +100,34 @@ def steps(subject: Subject) -> list[dict[str, Tensor]]:
 def draw(values: LandscapeValues, style: Style) -> Figure:
     """Level lines from above, one scale for all; beside them the loss along the two directions."""
     every = list(values.surfaces.items())
-    figure = new_figure(FULL, 3.1 if len(every) == 1 else 2.75)
-    axes = figure.subplots(1, 1 + len(every), width_ratios=[1.15] * len(every) + [1.0 if len(every) == 1 else 1.15])
+    figure = new_figure(FULL, 3.1 if len(every) == 1 else 2.5)
+    axes = figure.subplots(1, 1 + len(every), width_ratios=[1.15] * len(every) + [1.0])
     low = min(float(one.loss.min()) for _, one in every)
-    # a single steep corner would leave nothing to see of the rest
-    high = max(float(np.percentile(one.loss, 97)) for _, one in every)
+    # single steep corners, or all of a steep run, would leave nothing to see of the rest
+    high = min(float(np.percentile(one.loss, 97)) for _, one in every)
     levels = np.geomspace(max(low, 1e-4), max(high, low * 1.01, 2e-4), 16)
     for above, (name, one) in zip(axes, every, strict=False):
         filled = draw_above(above, one, levels, style)
         above.set_title(name)
-    bar = figure.colorbar(filled, ax=axes[:-1].tolist(), ticks=levels[::3], format="%.2g", pad=0.02, shrink=0.9)
+    numbers, planes = FuncFormatter(plain), axes[:-1].tolist()
+    bar = figure.colorbar(filled, ax=planes, ticks=levels[::3], format=numbers, pad=0.02, shrink=0.9)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.minorticks_off()
     for i, (name, one) in enumerate(every):
-        draw_lines(axes[-1], one, f"{name}, " if name else "", style.colour(2 * i), style)
-    axes[-1].set(xlabel="distance in lengths of the weights", ylabel=f"loss in nats, {every[0][1].images} images")
+        draw_lines(axes[-1], name, one, style.colour(i))
+    axes[-1].set(xlabel="first direction (dashed: second)", ylabel=f"loss in nats, {every[0][1].images} images")
     axes[-1].set_yscale("log")
-    axes[-1].yaxis.set_major_formatter(LogFormatter())
-    axes[-1].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    axes[-1].yaxis.set_major_formatter(numbers)
+    axes[-1].yaxis.set_minor_formatter(FuncFormatter(lambda v, _: plain(v) if f"{v:e}"[0] in "25" else ""))
+    axes[-1].xaxis.label.set_size(7)
     axes[-1].grid(axis="y")
-    axes[-1].legend()
+    axes[-1].legend(loc="upper center")
     return figure
+
+
+def plain(value: float, place: float | None = None) -> str:
+    """0.6, 12, 3,000."""
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
 
 
 def draw_above(axes: Axes, one: Surface, levels: np.ndarray, style: Style) -> QuadContourSet:
@@ -143,13 +150,13 @@ def draw_above(axes: Axes, one: Surface, levels: np.ndarray, style: Style) -> Qu
     return filled
 
 
-def draw_lines(axes: Axes, one: Surface, name: str, colour: str, style: Style) -> None:
+def draw_lines(axes: Axes, name: str, one: Surface, colour: str) -> None:
     """The loss along each direction through the weights."""
     p = one.plane
     row, column = int(np.abs(p.y).argmin()), int(np.abs(p.x).argmin())
-    axes.plot(p.x, one.loss[row], color=colour, label=f"{name}first direction")
-    axes.plot(p.y, one.loss[:, column], color=colour, linestyle=(0, (4, 2)), label=f"{name}second direction")
-    axes.plot(0, one.centre, "o", color=style.second, markersize=4, label=f"{name}the weights: {one.centre:.3g}")
+    axes.plot(p.x, one.loss[row], color=colour)
+    axes.plot(p.y, one.loss[:, column], color=colour, linestyle=(0, (4, 2)))
+    axes.plot(0, one.centre, "o", color=colour, markersize=4, label=f"{name or 'the weights'}: {one.centre:.3g}")
 
 
 LANDSCAPE = Instrument(
