@@ -206,6 +206,7 @@ def test_a_finished_autoencoder_is_taken_as_it_is(run: Run, pictures: Path, tmp_
         ({"image_size": 20}, "multiples of 8, such as"),
         ({"data.augment": "mirror"}, "--data.augment changes images"),
         ({"data.flip": True}, "--data.flip changes images"),
+        ({"model": "vae"}, "--model vae trains the autoencoder alone"),
         ({"latent": "atuo"}, "There is no run folder atuo"),
         ({"task": "reconstruct"}, "--model.latent is for learning to diffuse"),
     ],

@@ -2,7 +2,7 @@
 
 Every image has a random generator of its own, so that its seed alone says which it is, whatever is drawn beside it.
 
-Shapes: N images at once, C channels, H W space, L tokens.
+Shapes: N images at once, C channels, H W space, L tokens, or channels of latents of h w places.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -203,7 +203,7 @@ class Drawing:
             for i, (image, (text, seed)) in enumerate(zip(images, jobs, strict=True))
         ]
 
-    def pixels(self, x: Float[Tensor, "N C H W"]) -> UInt8[Tensor, "N C h w"]:
+    def pixels(self, x: Float[Tensor, "N L h w"]) -> UInt8[Tensor, "N C H W"]:
         """The images, on the CPU; outside the mask the one that was given, which no autoencoder gives back exactly."""
         made = self.task.pixels(x)
         if self.mask is not None and self.image is not None:
