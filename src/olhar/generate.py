@@ -2,7 +2,7 @@
 
 Every image has a random generator of its own, so that its seed alone says which it is, whatever is drawn beside it.
 
-Shapes: N images at once, C channels, H W space, L tokens.
+Shapes: N images at once, C channels, H W space, L tokens, or channels of latents of h w places.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -72,9 +72,15 @@ def facts_of_run(path: str, channels: int) -> dict[str, Any]:
 
 
 def to_compress(collection: Collection, config: Config) -> Collection:
-    """Where the model of images to draw from is an autoencoder: the same images, with nothing said of them."""
-    if collection.task != "diffuse" or config.model.name not in AUTOENCODERS:
+    """Where the model of images to draw from is an autoencoder: the same images, with nothing said of them.
+
+    Raises UserError where it is also told to draw in latents.
+    """
+    name = config.model.name
+    if collection.task != "diffuse" or name not in AUTOENCODERS:
         return collection
+    if config.model.latent != "none":
+        raise UserError(f"--model {name} trains the autoencoder alone: leave out --latent, or --model.")
     records = [replace(record, label=None, labels=None, captions=()) for record in collection.records]
     said = f"{collection.explanation.removesuffix('.')}; of these the images alone, to be reconstructed."
     return replace(collection, task="reconstruct", records=records, class_names=(), explanation=said)
