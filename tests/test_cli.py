@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from olhar import cli
+from olhar import cli, given
 from olhar.config import Config, all_settings
 from olhar.options import SHORT, as_typed, changes
 
@@ -236,4 +236,4 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 def test_the_names_that_are_known_without_torch_are_those_that_are_read():
     from olhar.data.torchvision_sets import SETS
 
-    assert set(cli.SETS) == {"digits", "shapes", *SETS}
+    assert set(given.SETS) == {"digits", "shapes", *SETS}
