@@ -86,7 +86,7 @@ def test_an_image_does_not_depend_on_its_neighbours_or_the_mode(name):
 
 
 @pytest.mark.notes("Fig 2.11")
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ["autoencoder", "vae"])  # the third in tests/test_contracts.py
 def test_it_learns_an_image(name):
     model = small(name)
     image = F.interpolate(torch.randn(2, 3, 4, 4), size=(16, 16))
