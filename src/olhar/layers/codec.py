@@ -3,6 +3,7 @@
 Shapes: N batch, C channels of the image, L of the latent, H W space, h w of the latent.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import ClassVar
 
@@ -100,6 +101,7 @@ class Codec(nn.Module):
     """
 
     figure: ClassVar[str] = "2.11"
+    halves: ClassVar[tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = LatentEncoder, LatentDecoder
     numbers: ClassVar[int] = 1  # that the encoder gives for each of the latent: 2 where it is a distribution
 
     def __init__(
@@ -114,8 +116,8 @@ class Codec(nn.Module):
         super().__init__()
         self.image_size, self.latent_channels, self.factor = image_size, latent_channels, factor
         body = (widths, blocks, patch_of(factor, widths))
-        self.encoder = LatentEncoder(in_channels, self.numbers * latent_channels, *body)
-        self.decoder = LatentDecoder(latent_channels, in_channels, *body)
+        self.encoder = self.halves[0](in_channels, self.numbers * latent_channels, *body)
+        self.decoder = self.halves[1](latent_channels, in_channels, *body)
 
     def latent_shape(self, image_size: tuple[int, int] | None = None) -> tuple[int, int, int]:
         """(L, ⌈H/factor⌉, ⌈W/factor⌉) of an image of that (height, width), or of the size it was built for."""

@@ -15,7 +15,7 @@ GROUP = 16
 
 def group_norm(channels: int, groups: int = 0, eps: float = 1e-5) -> nn.GroupNorm:
     """Normalisation over space and `groups` of channels; 0: groups of GROUP, or all of them where they do not divide
-    so."""
+    so. `eps` is added to the variance."""
     return nn.GroupNorm(groups or (channels // GROUP if channels % GROUP == 0 else 1), channels, eps)
 
 
@@ -27,15 +27,15 @@ class ResidualBlock(nn.Module):
     Args:
         told: E, where every place is also told something, such as the level of the noise: it is added between the
             convolutions.
-        groups: of the norms; see `group_norm`.
+        groups, eps: of the norms; see `group_norm`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, told: int = 0, groups: int = 0):
+    def __init__(self, in_channels: int, out_channels: int, told: int = 0, groups: int = 0, eps: float = 1e-5):
         super().__init__()
-        self.norm1 = group_norm(in_channels, groups)
+        self.norm1 = group_norm(in_channels, groups, eps)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.tell = nn.Linear(told, out_channels) if told else None
-        self.norm2 = group_norm(out_channels, groups)
+        self.norm2 = group_norm(out_channels, groups, eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.act = nn.SiLU()
         same = in_channels == out_channels

@@ -30,7 +30,7 @@ from olhar.models.resnet import ResNet
 from olhar.models.resnet9 import ResNet9
 from olhar.models.text import TextEncoder
 from olhar.models.unet import UNetDecoder, UNetEncoder
-from olhar.models.vae import VAE
+from olhar.models.vae import VAE, StableVAE
 from olhar.models.vit import ViT
 
 MODELS: dict[str, Callable[..., Encoder]] = {
@@ -79,6 +79,7 @@ AUTOENCODERS: dict[str, Callable[..., Autoencoder | VAE]] = {
     "autoencoder-large": partial(Autoencoder, **autoencoders.SIZES["autoencoder-large"]),
     "vae": partial(VAE, **vae.SIZES["vae"]),
     "vae-large": partial(VAE, **vae.SIZES["vae-large"]),
+    "vae-stable-diffusion": partial(StableVAE, **vae.SIZES["vae-stable-diffusion"]),
 }
 
 # What says which noise an image holds.

@@ -73,6 +73,17 @@ def clip_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
+def text_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a TextEncoder from Hugging Face's text tower alone; newer files leave out the `text_model.` that all
+    names of older ones begin with."""
+    ours: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if not name.endswith(UNUSED):
+            whole = name if name.startswith("text_model.") else f"text_model.{name}"
+            ours[our_name(whole).removeprefix("text_encoder.")] = tensor
+    return ours
+
+
 def our_name(name: str) -> str:
     """One name, but for that of the matrix of three."""
     for pattern, new in TOWERS:

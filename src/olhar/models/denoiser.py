@@ -143,6 +143,7 @@ class Denoiser(nn.Module):
         blocks: stages of each level on the way down; on the way up there is one more.
         attention: the levels, from 0, whose positions look at each other. Those below all levels always do.
         heads: of the attention.
+        head_width: of each head, where wider levels have more of them in the place of wider ones; 0: `heads` of them.
         context_width: E, of the tokens of a text that positions also look at; 0: there is none.
         num_classes: what an image may be asked to be; 0: nothing. The class `num_classes` says "any".
         patch: pixels along one side of what is one position at the finest level.
@@ -164,6 +165,7 @@ class Denoiser(nn.Module):
         blocks: int = 1,
         attention: tuple[int, ...] = (1,),
         heads: int = 4,
+        head_width: int = 0,
         context_width: int = 0,
         num_classes: int = 0,
         patch: int = 1,
@@ -174,15 +176,15 @@ class Denoiser(nn.Module):
         self.image_size, self.widths, self.num_classes = image_size, widths, num_classes
         self.step = shrunk * patch * 2 ** (len(widths) - 1)  # what sides are multiples of
         self.must_halve(image_size)
-        if any(width % heads for width in widths) or widths[0] % 2:
-            raise UserError(
-                f"Widths of {', '.join(map(str, widths))} cannot be shared by {heads} heads: use multiples."
-            )
+        if any(width % (head_width or heads) for width in widths) or widths[0] % 2:
+            shared = f"cut into heads of {head_width}" if head_width else f"shared by {heads} heads"
+            raise UserError(f"Widths of {', '.join(map(str, widths))} cannot be {shared}: use multiples.")
         told = 4 * widths[0]
 
         def stage(fan_in: int, level: int, looks: bool | None = None) -> Stage:
             looks = level in attention if looks is None else looks
-            return Stage(fan_in, widths[level], told, heads if looks else 0, context_width, groups)
+            many = widths[level] // head_width if head_width else heads
+            return Stage(fan_in, widths[level], told, many if looks else 0, context_width, groups)
 
         self.tell = nn.Sequential(nn.Linear(widths[0], told), nn.SiLU(), nn.Linear(told, told))
         self.classes = nn.Embedding(num_classes + 1, told) if num_classes else None
@@ -228,7 +230,7 @@ class Denoiser(nn.Module):
         """What the noise is thought to be. Left out, `level` is 0 and `label` any class; `mask` is True at the tokens
         that belong to the text."""
         level = torch.zeros(len(noisy), dtype=torch.int64, device=noisy.device) if level is None else level
-        told = self.tell(waves(level, self.widths[0]))
+        told = self.tell(waves(level, self.widths[0]).to(self.stem.weight.dtype))
         if self.classes is not None:
             told = told + self.classes(torch.full_like(level, self.num_classes).long() if label is None else label)
         x = self.stem(self.unshuffle(noisy))

@@ -1,6 +1,7 @@
-"""Stable Diffusion 1.x's U-Net as published in diffusers' layout: its names and shapes as those of the Denoiser.
+"""Stable Diffusion as published in diffusers' layout: the names and shapes of its U-Net as those of the Denoiser, and of
+its autoencoder as those of the StableVAE. Its text encoder is a CLIP's: see clip_names.py.
 
-Their projections to queries, keys and values have no bias; ours have one, which is 0 then.
+The U-Net's projections to queries, keys and values have no bias; ours have one, which is 0 then.
 """
 
 import re
@@ -70,4 +71,37 @@ def unet_weights(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
         ours[own] = tensor[:, :, None, None] if conv and tensor.ndim == 2 else tensor
         if own.endswith((".query.weight", ".key.weight", ".value.weight")):
             ours[own.removesuffix("weight") + "bias"] = torch.zeros_like(tensor[:, 0])
+    return ours
+
+
+# The autoencoder, theirs -> ours; old files call the parts of its attention otherwise.
+CODEC = [
+    (r"^post_quant_conv\.", "decoder.mix."),
+    (r"^quant_conv\.", "encoder.mix."),
+    (r"^(\w+)\.conv_in\.", r"\1.stem."),
+    (r"^(\w+)\.conv_norm_out\.", r"\1.norm."),
+    (r"^(\w+)\.conv_out\.", r"\1.out."),
+    (r"\.(?:down|up)_blocks\.(\d+)\.resnets\.(\d+)\.", r".levels.\1.blocks.\2."),
+    (r"\.down_blocks\.(\d+)\.downsamplers\.0\.conv\.", r".levels.\1.resize."),
+    (r"\.up_blocks\.(\d+)\.upsamplers\.0\.conv\.", r".levels.\1.resize.1."),
+    (r"\.mid_block\.resnets\.0\.", ".middle.0."),
+    (r"\.mid_block\.attentions\.0\.", ".middle.1."),
+    (r"\.mid_block\.resnets\.1\.", ".middle.2."),
+    (r"\.conv_shortcut\.", ".shortcut."),
+    (r"\.group_norm\.", ".norm."),
+    (r"\.(?:to_q|query)\.", ".attention.query."),
+    (r"\.(?:to_k|key)\.", ".attention.key."),
+    (r"\.(?:to_v|value)\.", ".attention.value."),
+    (r"\.(?:to_out\.0|proj_attn)\.", ".attention.out."),
+]
+
+
+def codec_weights(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a StableVAE from theirs; the matrices of its attention may come as 1x1 convolutions."""
+    ours: dict[str, Tensor] = {}
+    for name, tensor in theirs.items():
+        own = name
+        for pattern, new in CODEC:
+            own = re.sub(pattern, new, own)
+        ours[own] = tensor.flatten(1) if ".attention." in own and tensor.ndim == 4 else tensor
     return ours

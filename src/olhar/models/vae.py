@@ -13,12 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from olhar.layers.codec import Codec
+from olhar.layers.stable_codec import StableDecoder, StableEncoder
 from olhar.objectives.gaussian import Gaussian
 
-# Chosen as those of the autoencoder are.
+# Chosen as those of the autoencoder are; the last is Stable Diffusion's.
 SIZES: dict[str, dict[str, Any]] = {
     "vae": {"widths": (64, 128), "blocks": 1},
     "vae-large": {"widths": (128, 256), "blocks": 3},
+    "vae-stable-diffusion": {"widths": (128, 256, 512, 512), "blocks": 2, "factor": 8},
 }
 # Bounds of the log of the variance: e^-10 is a deviation of 0.007 beside latents that spread by 1, as good as none;
 # e^10 is far beyond the N(0, 1) that they are pulled to.
@@ -42,6 +44,22 @@ class VAE(Codec):
     def forward(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         """The image as it comes out of the likeliest latent; training draws one: `decode(encode(image).sample())`."""
         return self.decode(self.encode(image).mode(), (image.shape[2], image.shape[3]))
+
+
+class StableVAE(VAE):
+    """Stable Diffusion's autoencoder, whose latents its denoiser draws (Figure 5.3).
+
+    A variational one with other layers: see layers/stable_codec.py. Published latents are made small by a number that
+    their folder names, so that they spread by 1; it is no part of this.
+    """
+
+    halves = StableEncoder, StableDecoder
+
+    def encode(self, image: Float[Tensor, "N C H W"]) -> Gaussian:
+        """q(z | image): mean and log of the variance [N, L, h, w]; published weights know no other bounds than the
+        Gaussian's."""
+        mean, log_variance = self.encoder(image).chunk(2, dim=1)
+        return Gaussian(mean, log_variance)
 
 
 def bounded(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
