@@ -24,8 +24,8 @@ PLAIN_OPTIONS = {
     "evaluate": "--classes --json --prompt --split",
     "predict": "--batch-size --classes --csv --flips --format --json --out --pictures --prompt --tiles --top",
     "search": "--csv --html --json --top --words",
-    "generate": "--batch-size --class --guidance --init-image --json --mask --n --negative --out --sampler --seed"
-    " --size --steps --strength --strip",
+    "generate": "--batch-size --class --download --guidance --init-image --json --mask --n --negative --out --precision"
+    " --sampler --seed --size --steps --strength --strip",
     "report": "",
     "inspect": "--dark --image --json --layer --out",
     "explain": "--at --by --json --out",

@@ -98,22 +98,25 @@ def search_options(parser: Usage) -> None:
 
 def generate_options(parser: Usage) -> None:
     """What may follow `olhar generate`."""
-    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("run", metavar="RUN", help=f"{RUN}; or a Stable Diffusion, a folder or org/name on the Hub")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="what to draw: captions, or names of classes")
     parser.add_argument("--class", dest="classes", action="append", metavar="NAME", help="a class; may be repeated")
     parser.add_argument("--n", type=positive, metavar="N", help="images of each text [1]")
     parser.add_argument("--seed", type=whole, metavar="N", help="of the first image; the next has the next [0]")
     parser.add_argument("--steps", type=positive, metavar="N", help="of the way back [what the sampler needs]")
-    parser.add_argument("--guidance", type=real, metavar="X", help="how much the text counts [2; 1: as it was learnt]")
+    parser.add_argument("--guidance", type=real, metavar="X", help="how much the text counts [2, published 7.5]")
     parser.add_argument("--sampler", metavar="NAME", help="dpm2m, ddim, euler, heun or ddpm [dpm2m]")
     parser.add_argument("--negative", metavar="TEXT", help="what to go away from")
     parser.add_argument("--init-image", type=Path, metavar="FILE", help="an image to begin from")
     parser.add_argument("--mask", type=Path, metavar="FILE", help="white where that image is to be drawn anew")
     parser.add_argument("--strength", type=real, metavar="X", help="how much of that image is drawn anew, 0 to 1 [0.7]")
     parser.add_argument("--size", type=size, metavar="WxH", help="of the images, px [as learnt]")
-    parser.add_argument("--batch-size", type=positive, metavar="N", default=16, help="images at a time [16]")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="images at a time [16, published 1]")
     parser.add_argument("--strip", action="store_true", help="write how each image came out of the noise, too")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the images go [RUN/generated-1, -2, ...]")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where images go [RUN/generated-1 ..., published here]")
+    form = choice(("auto", "fp32", "bf16", "fp16"))
+    parser.add_argument("--precision", metavar="NAME", type=form, help="of a published one: fp32, bf16 or fp16 [auto]")
+    parser.add_argument("--download", action="store_true", help="fetch a published one from the Hub")
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object an image")
 
 

@@ -5,6 +5,7 @@ was mistyped; 130, interrupted. Only what an answer needs is imported: help and 
 """
 
 import os
+import re
 import shlex
 import sys
 import time
@@ -139,20 +140,31 @@ def search(found: Namespace) -> int:
 
 def generate(found: Namespace) -> int:
     """Draw new images with a trained model: from texts, classes or nothing, from an image and a mask."""
-    run_must_exist(found.run)
+    published = is_published(found.run, found.download)
+    if not published:
+        run_must_exist(found.run, " (what is on the Hub comes with --download)")
     from olhar import generate as room
     from olhar import run, sheet, terminal
 
-    names = ("n", "seed", "steps", "guidance", "sampler", "init_image", "mask", "strength", "negative", "size")
+    names = ("n", "seed", "steps", "guidance", "sampler", "init_image", "mask", "strength", "negative", "size", "strip")
     wishes = {name: value for name in names if (value := getattr(found, name)) is not None}
     texts = (*found.texts, *(found.classes or ()))
-    trained = run.load(found.run)
-    out, files, made = found.out or sheet.new_folder(trained.path), [], []
+    if published:
+        from olhar import stable
+
+        trained = stable.load(found.run, precision=found.precision or "auto", download=found.download)
+    else:
+        trained = run.load(found.run)
+        if found.precision:
+            raise UserError("A run draws in the number format that was measured in training: leave --precision out.")
+    batch_size = found.batch_size or (1 if published else 16)
+    out = found.out or sheet.new_folder(Path() if published else trained.path)
+    files, made = [], []
     columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
     try:
         with terminal.share_done("drawing") as on_step:
-            drawn = room.generate(trained, room.Wish(texts=texts or (None,), **wishes), found.batch_size, on_step)
-            for path, one in sheet.save(drawn, out, found.strip, columns):
+            drawn = room.generate(trained, room.Wish(texts=texts or (None,), **wishes), batch_size, on_step)
+            for path, one in sheet.save(drawn, out, columns):
                 files.append({"file": str(path), **one.settings})
                 made.append(one)
     except KeyboardInterrupt:
@@ -258,15 +270,27 @@ def must_exist(data: str) -> None:
     raise UserError(f"'{data}' is neither a path nor the name of a set: {hint}")
 
 
-def run_must_exist(folder: str) -> None:
-    """The same for a run folder."""
+def run_must_exist(folder: str, otherwise: str = "") -> None:
+    """The same for a run folder; `otherwise` says where else it may be."""
     path = Path(folder)
     if not path.exists():
-        raise UserError(f"There is no run '{folder}': {nearest_path(path)}")
+        raise UserError(f"There is no run '{folder}'{otherwise}: {nearest_path(path)}")
     if not (path / "run.json").exists():
         inside = sorted(p.parent.name for p in path.glob("*/run.json")) if path.is_dir() else []
         hint = f"the runs inside it are {', '.join(inside[:6])}" if inside else "a run is made by `olhar train DATA`"
         raise UserError(f"'{folder}' is not a run folder (it has no run.json): {hint}.")
+
+
+def is_published(name: str, download: bool) -> bool:
+    """Whether this is a Stable Diffusion, in a folder or on the Hub, and no run."""
+    index = "model_index.json"
+    if Path(name).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return Path(name, index).is_file()
+    if download:
+        return True
+    from huggingface_hub import try_to_load_from_cache  # what was fetched once need not be again
+
+    return isinstance(try_to_load_from_cache(name, index), str)
 
 
 def overview() -> str:

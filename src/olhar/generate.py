@@ -56,6 +56,7 @@ class Wish:
     init_image: a file to begin from, with the share `strength` of the way back to go; `mask`: a file that is white
         where it is to be drawn anew and black where the image stays as it is.
     size: height and width.
+    strip: also what each image was thought to be on the way.
     """
 
     texts: tuple[str | None, ...] = (None,)
@@ -69,11 +70,12 @@ class Wish:
     mask: str | Path | None = None
     strength: float = 0.7
     size: tuple[int, int] | None = None
+    strip: bool = False
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One image, how it came about, and what it was thought to be on the way."""
+    """One image, how it came about, and where it was asked for what it was thought to be on the way."""
 
     image: UInt8[Tensor, "C H W"]
     settings: dict[str, Any]
@@ -134,7 +136,8 @@ class Drawing:
         self.beyond = torch.zeros(())
         self.levels = process.levels(self.steps, wish.strength if self.begin is not None else 1.0)
         asked = any(text is not None for text in wish.texts)
-        self.guidance = wish.guidance if wish.guidance is not None else GUIDANCE if asked else 1.0
+        usual = run.facts.get("guidance", GUIDANCE) if asked else 1.0
+        self.guidance = wish.guidance if wish.guidance is not None else usual
         self.texts = {text: self.condition(text) for text in wish.texts}
         self.away = self.condition(wish.negative)
 
@@ -197,7 +200,8 @@ class Drawing:
         if not states[-1].noisy.isfinite().all():
             raise UserError("What was drawn is no number any more: try --sampler ddim, or less --guidance.")
         images = self.pixels(states[-1].noisy)
-        kept = [self.pixels(states[round(i)].image) for i in torch.linspace(0, len(states) - 1, SHOWN).tolist()]
+        shown = torch.linspace(0, len(states) - 1, SHOWN).tolist() if wish.strip else ()
+        kept = [self.pixels(states[round(i)].image) for i in shown]
         return [
             Drawn(image, self.settings(text, seed), [some[i] for some in kept], float(self.beyond[i]))
             for i, (image, (text, seed)) in enumerate(zip(images, jobs, strict=True))

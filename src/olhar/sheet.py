@@ -31,9 +31,7 @@ def new_folder(run: Path) -> Path:
     return run / f"generated-{next(n for n in range(1, len(taken) + 2) if f'generated-{n}' not in taken)}"
 
 
-def save(
-    drawn: Iterable[Drawn], folder: Path, strips: bool = False, columns: int | None = None
-) -> Iterator[tuple[Path, Drawn]]:
+def save(drawn: Iterable[Drawn], folder: Path, columns: int | None = None) -> Iterator[tuple[Path, Drawn]]:
     """Write each image as it comes, and pass it on with its file; in the end the grid of all.
 
     Leaving early keeps what is finished, with the grid of it. Raises UserError where `folder` cannot be written.
@@ -45,7 +43,7 @@ def save(
             words = "-".join(re.findall(r"\w+", str(one.settings.get("text", "image"))))[:60]
             path = folder / f"{len(images):04d}-{words}-{one.settings['seed']}.png"
             to_picture(one.image).save(path, pnginfo=told(one.settings))
-            if strips:
+            if one.strip:
                 to_picture(grid(one.strip, len(one.strip))).save(path.with_name(f"{path.stem}.strip.png"))
             images.append(one.image)
             yield path, one

@@ -12,7 +12,7 @@ from olhar.models.vae import LOG_VARIANCE_REACH, VAE
 from olhar.objectives.gaussian import Gaussian
 
 SMALL = {"widths": (16, 32), "blocks": 1}
-KINDS = ["autoencoder", "vae"]
+KINDS = ["autoencoder", "vae", "vae-stable-diffusion"]
 
 
 def small(name, in_channels=3, **args):

@@ -8,6 +8,7 @@ Shapes: N texts, L tokens.
 
 import gzip
 import html
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,26 +105,30 @@ class Tokenizer:
         Raises UserError for any other file.
         """
         path = Path(path)
-        try:
-            data = path.read_bytes()
-            lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8").split("\n")
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read as a list of merges ({error}): get it again.") from error
-        merges = [(a, b) for a, b in (line.split() for line in lines[1 : CLIP_MERGES + 1] if line.count(" ") == 1)]
+        merges = read_merges(path)[:CLIP_MERGES]
         if len(merges) < CLIP_MERGES:
             raise UserError(f"{path} holds {len(merges):,} merges where CLIP has {CLIP_MERGES:,}: give its own file.")
         letters = byte_letters()
         words = [*letters, *(letter + CLIP_WORD_END for letter in letters), *(a + b for a, b in merges)]
         vocabulary = {word: i for i, word in enumerate([*words, STARTS[1], ENDS[1]])}
-        encoding = Encoding(models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix=CLIP_WORD_END))
-        straight = [normalizers.Replace(Regex(curled), plain) for curled, plain in CURLED]
-        changes = [normalizers.NFC(), *straight, normalizers.Replace(SPACES, " "), normalizers.Lowercase()]
-        encoding.normalizer = normalizers.Sequence(changes)
-        split = pre_tokenizers.Split(CLIP_WORDS, behavior="removed", invert=True)
-        bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        encoding.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_of])
-        encoding.decoder = decoders.ByteLevel()
-        encoding.add_special_tokens([STARTS[1], ENDS[1]])
+        encoding = clip_encoding(vocabulary, merges)
+        return cls(encoding, *special_ids(encoding, path))
+
+    @classmethod
+    def from_vocabulary(cls, path: str | Path, merges: str | Path) -> "Tokenizer":
+        """The same from a `vocab.json`, which gives each token its id, beside its `merges.txt`.
+
+        Raises UserError where either is something else.
+        """
+        path = Path(path)
+        try:
+            encoding = clip_encoding(json.loads(path.read_text(encoding="utf-8")), read_merges(Path(merges)))
+        except UserError:
+            raise
+        except Exception as error:  # the library raises plain Exception for whatever does not go together
+            raise UserError(
+                f"{path} and {merges} are not of one tokenizer ({str(error)[:80]}): get them again."
+            ) from error
         return cls(encoding, *special_ids(encoding, path))
 
     def save(self, path: str | Path) -> None:
@@ -166,6 +171,30 @@ class Tokenizer:
         rows = [row[keep].tolist() for row, keep in zip(tokens, inside, strict=True)]
         texts = self.encoding.decode_batch(rows, skip_special_tokens=False)
         return [(text.replace(self.word_end, " ") if self.word_end else text).strip() for text in texts]
+
+
+def read_merges(path: Path) -> list[tuple[str, str]]:
+    """The pairs of a list of merges, packed or not, the commonest first; its first line says what it is."""
+    try:
+        data = path.read_bytes()
+        lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8").split("\n")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a list of merges ({error}): get it again.") from error
+    return [(a, b) for a, b in (line.split() for line in lines[1:] if line.count(" ") == 1)]
+
+
+def clip_encoding(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Encoding:
+    """What makes tokens as CLIP does."""
+    encoding = Encoding(models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix=CLIP_WORD_END))
+    straight = [normalizers.Replace(Regex(curled), plain) for curled, plain in CURLED]
+    changes = [normalizers.NFC(), *straight, normalizers.Replace(SPACES, " "), normalizers.Lowercase()]
+    encoding.normalizer = normalizers.Sequence(changes)
+    split = pre_tokenizers.Split(CLIP_WORDS, behavior="removed", invert=True)
+    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    encoding.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_of])
+    encoding.decoder = decoders.ByteLevel()
+    encoding.add_special_tokens([STARTS[1], ENDS[1]])
+    return encoding
 
 
 def special_ids(encoding: Encoding, path: Path) -> tuple[int, int, int]:

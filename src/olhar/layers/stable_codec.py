@@ -69,9 +69,8 @@ def middle(width: int) -> nn.Sequential:
 def must_suit(widths: tuple[int, ...], patch: int) -> None:
     """Raise UserError for widths that the norms cannot group, or fewer of them than halvings."""
     if any(width % GROUPS for width in widths):
-        raise UserError(
-            f"Stable Diffusion's autoencoder has widths that are multiples of {GROUPS}, not {', '.join(map(str, widths))}."
-        )
+        given = ", ".join(map(str, widths))
+        raise UserError(f"The widths of Stable Diffusion's autoencoder are multiples of {GROUPS}, not {given}.")
     if patch != 1:
         raise UserError(
             f"Stable Diffusion's autoencoder of {len(widths)} widths has the factor {2 ** (len(widths) - 1)}, "

@@ -190,9 +190,9 @@ def denoiser(name: str, in_channels: int, image_size: tuple[int, int], shrunk: i
     return _make(DENOISERS, "denoiser", name, args)(in_channels, image_size, shrunk=shrunk)
 
 
-def guided(drawing: Denoiser, reader: TextEncoder, start: int, end: int) -> Guided:
+def guided(drawing: Denoiser, reader: TextEncoder, start: int, end: int, padding: bool = False) -> Guided:
     """A denoiser that is told what `reader` reads."""
-    return Guided(drawing, reader, start, end)
+    return Guided(drawing, reader, start, end, padding)
 
 
 def _make(

@@ -18,13 +18,14 @@ class Guided(nn.Module):
         reader: tokens to states; trained along.
         start, end: ids of the tokens around a caption. With nothing between them it says nothing, which is what
             training shows when it hides a caption.
+        padding: positions look at what fills a caption up, too, as those of Stable Diffusion learnt to.
     """
 
     nothing: Tensor
 
-    def __init__(self, denoiser: nn.Module, reader: TextTower, start: int, end: int):
+    def __init__(self, denoiser: nn.Module, reader: TextTower, start: int, end: int, padding: bool = False):
         super().__init__()
-        self.denoiser, self.reader = denoiser, reader
+        self.denoiser, self.reader, self.padding = denoiser, reader, padding
         self.register_buffer("nothing", torch.tensor([start] + [end] * (reader.length - 1)), persistent=False)
 
     def forward(
@@ -36,4 +37,5 @@ class Guided(nn.Module):
     ) -> Float[Tensor, "N C H W"]:
         """Without `tokens` it is told nothing."""
         tokens = self.nothing.expand(len(noisy), -1) if tokens is None else tokens
-        return self.denoiser(noisy, level, label, self.reader(tokens), self.reader.inside(tokens))
+        seen = None if self.padding else self.reader.inside(tokens)
+        return self.denoiser(noisy, level, label, self.reader(tokens), seen)

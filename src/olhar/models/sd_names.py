@@ -1,5 +1,5 @@
-"""Stable Diffusion as published in diffusers' layout: the names and shapes of its U-Net as those of the Denoiser, and of
-its autoencoder as those of the StableVAE. Its text encoder is a CLIP's: see clip_names.py.
+"""Stable Diffusion as published in diffusers' layout: the names and shapes of its U-Net as those of the Denoiser, and
+of its autoencoder as those of the StableVAE. Its text encoder is a CLIP's: see clip_names.py.
 
 The U-Net's projections to queries, keys and values have no bias; ours have one, which is 0 then.
 """

@@ -8,7 +8,7 @@ Shapes: O filters, C channels, k size of a filter.
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,10 +159,20 @@ def find(path: str, download: bool) -> Path:
 
 def fetch(repository: str) -> Path:
     """The weights of a Hub repository, from the Hub's own cache if they are there."""
+    if (file := fetch_first(repository, HUB_FILES)) is None:
+        raise UserError(f"{repository} on the Hub holds neither {' nor '.join(HUB_FILES)}.")
+    return file
+
+
+def fetch_first(repository: str, names: Sequence[str]) -> Path | None:
+    """The first of these files that a Hub repository has, from the Hub's own cache if it is there; None: it has none.
+
+    Raises UserError where the Hub cannot be asked.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
-    for name in HUB_FILES:
+    for name in names:
         try:
             return Path(hf_hub_download(repository, name))
         except LocalEntryNotFoundError:
@@ -172,7 +182,7 @@ def fetch(repository: str) -> Path:
         except (HfHubHTTPError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"The Hub does not give {repository}: {reason}") from None
-    raise UserError(f"{repository} on the Hub holds neither {' nor '.join(HUB_FILES)}.")
+    return None
 
 
 def read_state(file: Path) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 Kind = Literal["noise", "image", "velocity"]  # what a network is asked for; each can be had from each other
 Schedule = Literal["linear", "scaled-linear", "cosine", "flow"]
+Spacing = Literal["trailing", "leading", "linspace"]  # which levels a way back of few steps visits; diffusers' names
 Weighting = Literal["uniform", "min-snr"]
 SCHEDULES = get_args(Schedule)
 
@@ -51,11 +52,14 @@ class Process:
     """The tables of a and b, the last entry CLEAN's.
 
     straight: a + b = 1, flow matching; otherwise a² + b² = 1.
+    spacing, offset: of the levels of a way back; see `levels`.
     """
 
     signal: Float64[Tensor, " S"]
     noise: Float64[Tensor, " S"]
     straight: bool = False
+    spacing: Spacing = "trailing"
+    offset: int = 0
 
     def __len__(self) -> int:
         """T, the number of levels."""
@@ -151,14 +155,20 @@ class Process:
         return (of_image * per_image[kind]).float()
 
     def levels(self, steps: int, strength: float = 1.0) -> list[int]:
-        """`steps` levels evenly from the last one down; of them, where the way begins at an image with noise, the
-        lower share `strength`, at least one.
+        """`steps` levels, evenly and downwards; of them, where the way begins at an image with noise, the lower share
+        `strength`, at least one.
 
-        They begin with the noisiest, so that what generation starts from is what training called noise (Lin et al.
-        2024, arXiv 2305.08891, section 3.3).
+        "trailing" ones begin with the noisiest, so that what generation starts from is what training called noise
+        (Lin et al. 2024, arXiv 2305.08891, section 3.3). Others are for models that are published with them: "leading"
+        ones end with level `offset`, "linspace" ones have both ends.
         """
-        every = len(self) / steps
-        found = [round(len(self) - i * every) - 1 for i in range(steps)]
+        top, every = len(self) - 1, len(self) / steps
+        if self.spacing == "leading":
+            found = [min(i * int(every) + self.offset, top) for i in reversed(range(steps))]
+        elif self.spacing == "linspace":
+            found = [round(i * top / max(1, steps - 1)) for i in reversed(range(steps))]
+        else:
+            found = [round(len(self) - i * every) - 1 for i in range(steps)]
         return found[steps - max(1, round(steps * strength)) :]
 
     def _columns(self, level: Int[Tensor, " N"], like: Float[Tensor, "N ..."]) -> tuple[Tensor, Tensor]:
@@ -168,17 +178,21 @@ class Process:
         return a, b
 
 
-def betas(schedule: Schedule, levels: int) -> Float64[Tensor, " T"]:
+# The first and the last beta of a schedule that is a line, for 1000 levels.
+ENDS: dict[Schedule, tuple[float, float]] = {"linear": (1e-4, 0.02), "scaled-linear": (0.00085, 0.012)}
+
+
+def betas(schedule: Schedule, levels: int, ends: tuple[float, float] | None = None) -> Float64[Tensor, " T"]:
     """The variance of the noise that each step of a diffusion adds.
 
-    "linear" is that of Ho et al., for 1000 levels; "scaled-linear", linear in its root, that of Stable Diffusion;
-    "cosine" that of Nichol and Dhariwal (2021, arXiv 2102.09672, Eq 17), which destroys an image more slowly: of the
-    linear one's levels more than half have less than a tenth of its power left.
+    "linear" is that of Ho et al., "scaled-linear", linear in its root, that of Stable Diffusion; `ends` are those of
+    another line. "cosine" is that of Nichol and Dhariwal (2021, arXiv 2102.09672, Eq 17), which destroys an image more
+    slowly: of the linear one's levels more than half have less than a tenth of its power left.
     """
-    if schedule == "linear":
-        return torch.linspace(1e-4, 0.02, levels, dtype=torch.float64)
-    if schedule == "scaled-linear":
-        return torch.linspace(0.00085**0.5, 0.012**0.5, levels, dtype=torch.float64).square()
+    if schedule in ENDS:
+        power = 0.5 if schedule == "scaled-linear" else 1.0
+        first, last = ends or ENDS[schedule]
+        return torch.linspace(first**power, last**power, levels, dtype=torch.float64) ** (1 / power)
     assert schedule == "cosine", schedule
     at = torch.arange(levels + 1, dtype=torch.float64) / levels
     # 0.008: the first noise is then just below the steps of 8-bit pixels
@@ -186,16 +200,22 @@ def betas(schedule: Schedule, levels: int) -> Float64[Tensor, " T"]:
     return (1 - left[1:] / left[:-1]).clamp(max=MOST_BETA)
 
 
-def make_process(schedule: Schedule = "cosine", levels: int = 1000, zero_terminal: bool = False) -> Process:
+def make_process(
+    schedule: Schedule = "cosine",
+    levels: int = 1000,
+    zero_terminal: bool = False,
+    ends: tuple[float, float] | None = None,
+) -> Process:
     """A process by the name of its schedule, in float64: products of a thousand factors lose digits in float32.
 
     zero_terminal: a diffusion is rescaled so that the last level is nothing but noise (Lin et al. 2024, arXiv
         2305.08891, Algorithm 1). A network must then be asked for the velocity. A flow always ends so.
+    ends: see `betas`.
     """
     if schedule == "flow":
         time = torch.arange(1, levels + 1, dtype=torch.float64) / levels
         return Process(_with_clean(1 - time, 1.0), _with_clean(time, 0.0), straight=True)
-    signal = (1 - betas(schedule, levels)).cumprod(0).sqrt()
+    signal = (1 - betas(schedule, levels, ends)).cumprod(0).sqrt()
     if zero_terminal:
         signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
     return Process(_with_clean(signal, 1.0), _with_clean((1 - signal.square()).sqrt(), 0.0))
