@@ -284,6 +284,8 @@ def run_must_exist(folder: str, otherwise: str = "") -> None:
 def is_published(name: str, download: bool) -> bool:
     """Whether this is a Stable Diffusion, in a folder or on the Hub, and no run."""
     index = "model_index.json"
+    if Path(name).is_file():
+        raise UserError(f"{name} is one file: give a run, or the folder of a Stable Diffusion, which holds {index}.")
     if Path(name).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return Path(name, index).is_file()
     if download:

@@ -17,6 +17,7 @@ from olhar.layers.residual import ResidualBlock
 from olhar.layers.space import Latents
 from olhar.models import guided
 from olhar.stable_folder import StableFolder, find
+from olhar.tasks import Task
 from olhar.tasks.diffuse import Diffuse
 from olhar.train.device import DTYPES, Precision, autocast, choose_precision, pick_device, to_format
 
@@ -45,9 +46,9 @@ class Stable:
         to_format(denoiser, self.precision.memory_format)
         model = guided(denoiser, reader, self.tokenizer.start, self.tokenizer.end, padding=True)
         model.nothing = self.tokenizer.encode([""], reader.length)[0]
-        self.task = Diffuse(model, COLOURS, COLOURS, predict=noise.says, schedule="scaled-linear", space=space)
-        self.task.process = noise.process
-        self.task.to(device).eval()
+        task = Diffuse(model, COLOURS, COLOURS, predict=noise.says, schedule="scaled-linear", space=space)
+        task.process = noise.process  # as it was published
+        self.task: Task = task.to(device).eval()
         self.facts: dict[str, Any] = {"model": {"image_size": denoiser.image_size}, "guidance": GUIDANCE}
 
     def computing(self) -> AbstractContextManager[Any]:
@@ -64,7 +65,7 @@ def measured(folder: StableFolder, device: torch.device, precision: str) -> Prec
     """The number format and memory format of the U-Net: what is not given is tried on one block of it."""
     width = folder.read("unet/config.json")["block_out_channels"][0]
     block, x = ResidualBlock(width, width, groups=32).to(device), torch.randn(2, width, 16, 16, device=device)
-    return choose_precision(lambda n: block(x[:n]).float().square().mean(), block, device, 2, precision, seconds=0.5)
+    return choose_precision(lambda n: block(x[:n]).float().square().mean(), block, device, 2, precision, seconds=0.2)
 
 
 def load(name: str | Path, device: str = "auto", precision: str = "auto", download: bool = False) -> Stable:
