@@ -285,6 +285,8 @@ def test_what_is_no_stable_diffusion_is_said_in_a_sentence(pipelines, tmp_path: 
     assert "beta_schedule 'sigmoid'" in said("scheduler/scheduler_config.json", beta_schedule="sigmoid")
     assert "they are of two models" in said("text_encoder/config.json", vocab_size=100)
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    assert cli.main(["generate", str(weights), PROMPT]) == 1
+    assert "is one file: give a run, or the folder of a Stable Diffusion" in capsys.readouterr().err
     weights.rename(folder / "unet" / "diffusion_pytorch_model.bin")
     assert "is a pickle, which could run any code" in said("unet/config.json")
     (folder / "unet" / "diffusion_pytorch_model.bin").rename(weights)
