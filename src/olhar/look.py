@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -189,7 +190,7 @@ def batches_of(
 ) -> Callable[..., Iterator[Batch]]:
     """Reads the images when they are asked for, prepared as evaluation prepares them: of files, or of the run by their
     ids, or those of its validation."""
-    said = {} if text is None else {"captions": (text,)}
+    said: dict[str, Any] = {} if text is None else {"captions": (text,)}
     feeder = build.Feeder.from_facts(folder.facts, folder.config, tokenizer=folder.tokenizer)
 
     def batches(tell: Callable[[float], None] = lambda share: None) -> Iterator[Batch]:
