@@ -67,6 +67,7 @@ def text_facts(config: Config, collection: Collection, tokenizer: Tokenizer) -> 
         "text": text,
         "width": published.get("width") or config.model.width,
         "frozen": config.model.freeze,
+        "fusion": config.model.fusion,
     }
 
 
@@ -86,4 +87,4 @@ def make_clip(facts: dict[str, Any]) -> Clip:
     text = facts["text"]
     image = encoder(facts["name"], facts["in_channels"], tuple(facts["image_size"]), **facts["args"])
     reader = text_encoder(text["name"], text["vocabulary"], text["length"], text["end"], **text["args"])
-    return clip(image, reader, facts["width"], facts["frozen"])
+    return clip(image, reader, facts["width"], facts["frozen"], facts.get("fusion", "none") != "none")

@@ -82,6 +82,8 @@ class ModelConfig:
     """To align: numbers of the space that images and captions share. None: chosen."""
     freeze: Literal["none", "image", "text"] = "none"
     """To align: the tower that keeps the weights it starts from."""
+    fusion: Literal["none", "cross-attention"] = "none"
+    """To align: words also look at patches, by cross-attention, and put what vectors find in order."""
     decoder: Literal["auto", "pyramid", "unet"] = "auto"
     """How the levels of an encoder become one map: added up, or concatenated."""
     decoder_args: dict[str, int | float | str | bool] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from olhar.data.sample import Collection, Record, to_device
 from olhar.data.text import Tokenizer
 from olhar.errors import UserError, nearest
 from olhar.folder import RunFolder
+from olhar.models.clip import Encoded
 from olhar.objectives.categorical import Categorical
 from olhar.report.story import MatchView
 from olhar.tasks.align import Align, Candidates
@@ -53,19 +54,26 @@ class Reader:
     device: torch.device
 
     @torch.inference_mode()
-    def vectors(self, texts: Sequence[str]) -> Float[Tensor, "T E"]:
-        """Unit vectors of texts, on the CPU. Raises UserError for a text with nothing in it."""
+    def read(self, texts: Sequence[str]) -> Encoded:
+        """Texts as unit vectors, on the CPU. Raises UserError for a text with nothing in it."""
         if empty := [text for text in texts if not text.strip()]:
             raise UserError(f"'{empty[0]}' says nothing: write what an image shows, as a caption would.")
         self.task.eval()
         length = self.task.model.text_encoder.length
         parts = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
         tokens = (self.tokenizer.encode(part, length).to(self.device) for part in parts)
-        return torch.cat([self.task.model.encode_text(some).cpu() for some in tokens])
+        read = [self.task.model.read_text(some) for some in tokens]
+        words = [one.parts.cpu() for one in read if one.parts is not None]
+        return Encoded(torch.cat([one.whole.cpu() for one in read]), torch.cat(words) if words else None)
+
+    def vectors(self, texts: Sequence[str]) -> Float[Tensor, "T E"]:
+        """The unit vectors of whole texts; see `read`."""
+        return self.read(texts).whole
 
     def classes(self, names: Sequence[str], prompts: Sequence[str] = ()) -> Float[Tensor, "K E"]:
         """A vector a class: the mean of its name in each prompt, as `a photo of a {}`, on the unit sphere (Radford et
-        al. 2021, section 3.1.4). Raises UserError for a prompt without a place for the name."""
+        al. 2021, section 3.1.4). A mean has no words: classes are told by vectors alone, whether words look at patches
+        or not. Raises UserError for a prompt without a place for the name."""
         for prompt in prompts:
             if prompt.count("{}") != 1:
                 raise UserError(f"The prompt '{prompt}' has no place for the name: write it like 'a photo of a {{}}'.")
@@ -89,8 +97,12 @@ def choose_from(run: Reads, classes: Sequence[str] = (), prompts: Sequence[str] 
     if not (classes or prompts or isinstance(run.task, Align)):
         return  # answers of other tasks are what they learnt
     reader = reader_of(run)
-    texts = tuple(classes) or tuple(run.folder.captions)
-    reader.task.candidates = Candidates(texts, reader.classes(texts, prompts))
+    if classes or prompts:
+        names = tuple(classes) or tuple(run.folder.captions)
+        reader.task.candidates = Candidates(names, reader.classes(names, prompts))
+    else:
+        captions = tuple(run.folder.captions)
+        reader.task.candidates = Candidates(captions, *reader.read(captions))
 
 
 def zero_shot(
@@ -121,7 +133,7 @@ def zero_shot(
     found, nlls = metrics.classification(len(names)), []
     for batch in run.loader(collection.split(split), 64).epoch(0):
         with torch.inference_mode(), run.computing():
-            image = reader.task.encode_images(to_device(batch, run.device))
+            image = reader.task.read_images(to_device(batch, run.device)).whole
         chosen = Categorical((image @ vectors.mT * scale).cpu())
         label = torch.tensor([place[k] for k in batch["label"].tolist()])
         nlls.append(chosen.nll(label))
@@ -150,7 +162,7 @@ def match_view(run: Reads) -> MatchView | None:
     vectors: list[Tensor] = []
     for batch in loader.epoch(0):
         with torch.inference_mode(), run.computing():
-            vectors.append(reader.task.encode_images(to_device(batch, run.device)).cpu())
+            vectors.append(reader.task.read_images(to_device(batch, run.device)).whole.cpu())
         seen, captions = seen + batch["id"], captions + batch["text"]
     if not vectors:
         return None

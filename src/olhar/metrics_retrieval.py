@@ -1,10 +1,11 @@
 """How well captions find their images and images their captions, over a whole split.
 
-Shapes: I images, T captions that differ, n m of one batch, E width of the common space.
+Shapes: I images, T captions that differ, n m of one batch, E width of the common space, P patches of an image, L tokens
+of a caption.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -13,6 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+from olhar.ops.rerank import Closer, reordered, rerank
 
 AT = (1, 5, 10)
 ROWS = 1024  # of the matrix of similarities at a time: 25,000 captions then take 100 MB
@@ -54,16 +57,48 @@ def guess(belonging: Int[Tensor, " n"], count: int, k: int) -> Float[Tensor, ""]
     return torch.tensor(1 - sum(missed) / max(len(missed), 1), dtype=torch.float64)
 
 
-def ranks(image: Float[Tensor, "I E"], text: Float[Tensor, "T E"], belongs: Bool[Tensor, "I T"] | Tensor) -> Ranks:
-    """Places by similarity. What is exactly as similar stands before and after in turn: half of it counts, so that
-    who gives all the same vector is no better than who guesses."""
-    of_text = torch.cat(
-        [best_place(some @ text.mT, own) for some, own in zip(image.split(ROWS), belongs.split(ROWS), strict=True)]
-    )
-    of_image = torch.cat(
-        [best_place(some @ image.mT, own) for some, own in zip(text.split(ROWS), belongs.mT.split(ROWS), strict=True)]
-    )
+@dataclass(frozen=True)
+class Parts:
+    """What is compared closely: patches [I, P, E] with words [T, L, E], by `compare`, which gives [I, T]."""
+
+    patches: Tensor
+    words: Tensor
+    compare: Callable[[Tensor, Tensor], Tensor]
+
+    def of_image(self, image: int, texts: Int[Tensor, " k"]) -> Float[Tensor, " k"]:
+        """How well some captions fit an image."""
+        return self.compare(self.patches[image : image + 1], self.words[texts])[0]
+
+    def of_text(self, text: int, images: Int[Tensor, " k"]) -> Float[Tensor, " k"]:
+        """How well a caption fits some images."""
+        return self.compare(self.patches[images], self.words[text : text + 1])[:, 0]
+
+
+def ranks(
+    image: Float[Tensor, "I E"],
+    text: Float[Tensor, "T E"],
+    belongs: Bool[Tensor, "I T"] | Tensor,
+    parts: Parts | None = None,
+) -> Ranks:
+    """Places by similarity; with `parts` the nearest are compared again. What is exactly as similar stands before and
+    after in turn: half of it counts, so that who gives all the same vector is no better than who guesses."""
+    of_text = all_places(image, text, belongs, parts.of_image if parts else None)
+    of_image = all_places(text, image, belongs.mT, parts.of_text if parts else None)
     return Ranks(of_text, of_image, belongs.sum(1), belongs.sum(0))
+
+
+def all_places(
+    asking: Float[Tensor, "n E"], found: Float[Tensor, "m E"], belongs: Bool[Tensor, "n m"], closer: Closer | None
+) -> Float[Tensor, " n"]:
+    """`best_place` of each row of `asking` among the rows of `found`."""
+    places = []
+    for start in range(0, len(asking), ROWS):
+        similarity = asking[start : start + ROWS] @ found.mT
+        if closer is not None:
+            again = rerank(similarity, lambda i, some, start=start: closer(start + i, some))
+            similarity = reordered(similarity, *again)
+        places.append(best_place(similarity, belongs[start : start + ROWS]))
+    return torch.cat(places)
 
 
 def best_place(similarity: Float[Tensor, "n m"], belongs: Bool[Tensor, "n m"]) -> Float[Tensor, " n"]:
@@ -74,47 +109,53 @@ def best_place(similarity: Float[Tensor, "n m"], belongs: Bool[Tensor, "n m"]) -
     return 1 + more + alike / 2
 
 
+STATES = ("image", "text", "image_key", "owner", "text_key", "patches", "words")
+
+
 class Retrieval(Metric):
     """Fed with unit vectors of images [n, E] and captions [m, E], keys of the images [n], for each caption the key of
-    its image [m], and keys of the captions [m], equal where captions are: they are candidates once."""
+    its image [m], and keys of the captions [m], equal where captions are: they are candidates once.
+
+    Args:
+        compare: of patches [n, P, E] and words [m, L, E], then fed too: how alike they are, [n, m]. The nearest are
+            put in order by it, as a search does; "mean_recall_before" is by the vectors alone.
+    """
 
     full_state_update = False
-    image: list[Tensor]
-    text: list[Tensor]
-    image_key: list[Tensor]
-    owner: list[Tensor]
-    text_key: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, compare: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
         super().__init__()
-        for name in ("image", "text", "image_key", "owner", "text_key"):
+        self.compare, self.fed = compare, STATES if compare else STATES[:5]
+        for name in self.fed:
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def update(self, image: Tensor, text: Tensor, image_key: Tensor, owner: Tensor, text_key: Tensor) -> None:
-        """Add one batch."""
-        self.image.append(image.float())
-        self.text.append(text.float())
-        self.image_key.append(image_key)
-        self.owner.append(owner)
-        self.text_key.append(text_key)
+    def update(self, *batch: Tensor) -> None:
+        """Add one batch: what STATES names, in its order; patches and words only where they are compared."""
+        for name, one in zip(self.fed, batch, strict=True):
+            getattr(self, name).append(one.float() if one.is_floating_point() else one)
 
     def compute(self) -> dict[str, Tensor]:
         """See `Ranks.scores`."""
-        names = (self.image, self.text, self.image_key, self.owner, self.text_key)
-        image, text, image_key, owner, text_key = (dim_zero_cat(state) for state in names)
-        image, image_key, _ = distinct(image, image_key)
-        text, _, place = distinct(text, text_key)
+        image, text, image_key, owner, text_key = (dim_zero_cat(getattr(self, name)) for name in STATES[:5])
+        first, image_key, _ = distinct(image_key)
+        first_text, _, place = distinct(text_key)
+        image, text = image[first], text[first_text]
         belongs = torch.zeros(len(image), len(text), dtype=torch.bool, device=image.device)
-        order = image_key.argsort()
-        belongs[order[torch.searchsorted(image_key[order], owner)], place] = True
-        return ranks(image, text, belongs).scores()
+        belongs[torch.searchsorted(image_key, owner), place] = True
+        plain = ranks(image, text, belongs).scores()
+        if self.compare is None:
+            return plain
+        patches, words = (dim_zero_cat(getattr(self, name)) for name in STATES[5:])
+        closely = Parts(patches[first], words[first_text], self.compare)
+        closer = ranks(image, text, belongs, closely).scores()
+        return closer | {"mean_recall_before": plain["mean_recall"]}
 
 
-def distinct(vectors: Float[Tensor, "n E"], keys: Int[Tensor, " n"]) -> tuple[Tensor, Tensor, Tensor]:
-    """The vectors of each key once, the keys, and for each of the n which it became."""
+def distinct(keys: Int[Tensor, " n"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each key stands first, the keys in order, and for each of the n which it became."""
     unique, place = keys.unique(return_inverse=True)
     first = torch.empty_like(unique).scatter_(0, place.flip(0), torch.arange(len(keys), device=keys.device).flip(0))
-    return vectors[first], unique, place
+    return first, unique, place
 
 
 def name_keys(names: Sequence[str]) -> Int[Tensor, " n"]:

@@ -205,6 +205,7 @@ USED_BY: dict[str, tuple[str, ...]] = {
     "model.text_args": ("align", "diffuse"),
     "model.width": ("align",),
     "model.freeze": ("align",),
+    "model.fusion": ("align",),
     "model.decoder": ("segment", "reconstruct"),
     "model.decoder_args": ("segment", "reconstruct"),
     "model.detector_args": ("detect",),

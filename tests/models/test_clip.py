@@ -51,7 +51,7 @@ def test_open_clips_weights_give_its_embeddings(tmp_path: Path, activation: str)
     report = load_towers(model, tmp_path / "a.safetensors")
     assert len(report.loaded) == len(model.state_dict())
     assert not report.unexpected
-    image, text, scale = model(IMAGES, TOKENS)
+    (image, _), (text, _), scale = model(IMAGES, TOKENS)
     found = theirs(IMAGES, TOKENS)
     for own, other in zip((image, text, scale), found, strict=True):
         assert torch.allclose(own, other, atol=1e-5)
@@ -120,7 +120,7 @@ def test_a_frozen_tower_keeps_its_weights_and_statistics(frozen: str):
     tower = {"image": model.image_encoder, "text": model.text_encoder}[frozen]
     before = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    image, text, scale = model(torch.randn(3, 3, 16, 16), TOKENS)
+    (image, _), (text, _), scale = model(torch.randn(3, 3, 16, 16), TOKENS)
     (scale * image * text).sum().backward()
     optimizer.step()
     assert not tower.training
@@ -144,7 +144,7 @@ def test_the_scale_begins_at_the_papers_and_never_passes_a_hundred():
 def test_vectors_are_of_unit_length_within_autocast_too():
     model = small().eval()
     with torch.autocast("cpu", torch.bfloat16):
-        image, text, _ = model(torch.randn(3, 3, 16, 16), TOKENS)
+        (image, _), (text, _), _ = model(torch.randn(3, 3, 16, 16), TOKENS)
     for vectors in (image, text):
         assert vectors.dtype == torch.float32
         assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)

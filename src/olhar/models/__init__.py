@@ -148,9 +148,14 @@ def text_encoder(name: str, vocabulary: int, length: int, end: int, **args: Any)
     return _make(TEXTS, "text encoder", name, args)(vocabulary, length, end)
 
 
-def clip(image: Encoder, reader: TextEncoder, width: int, frozen: Tower = "none") -> Clip:
-    """Two towers and projections to a common space of `width` numbers."""
-    return Clip(image, reader, width, frozen)
+def clip(image: Encoder, reader: TextEncoder, width: int, frozen: Tower = "none", fused: bool = False) -> Clip:
+    """Two towers and projections to a common space of `width` numbers; `fused`: words also look at patches.
+
+    Raises UserError where they should and the encoder gives no map.
+    """
+    if fused:
+        must_give_maps(image, "Fusion")
+    return Clip(image, reader, width, frozen, fused)
 
 
 def must_give_maps(body: Encoder, who: str) -> None:

@@ -38,7 +38,12 @@ class Encoder(nn.Module, ABC):
 
     def summary(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """One vector an image, of channels[-1] numbers: the coarsest level, averaged over space (global pooling)."""
-        return self(image)[-1].mean(dim=(2, 3))
+        return self.survey(image)[0]
+
+    def survey(self, image: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "N D"], list[Tensor]]:
+        """Both at once: the summary, and the levels."""
+        levels = self(image)
+        return levels[-1].mean(dim=(2, 3)), levels
 
 
 class TextTower(nn.Module, ABC):
@@ -59,6 +64,10 @@ class TextTower(nn.Module, ABC):
     @abstractmethod
     def inside(self, tokens: Int64[Tensor, "N L"]) -> Bool[Tensor, "N L"]:
         """True on the tokens of the caption, False on the padding."""
+
+    @abstractmethod
+    def spoken(self, tokens: Int64[Tensor, "N L"]) -> Bool[Tensor, "N L"]:
+        """True on the tokens of words alone: not on the signs of start and end, nor on the padding."""
 
     @abstractmethod
     def sentence(self, states: Float[Tensor, "N L D"], tokens: Int64[Tensor, "N L"]) -> Float[Tensor, "N D"]:

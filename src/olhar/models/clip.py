@@ -1,20 +1,19 @@
 """Two towers and one space: images and captions as unit vectors whose product is their similarity (Figure 4.3).
 
-Shapes: N images, T captions, C channels, H W space, L tokens, D width of a tower, E width of the common space.
+Shapes: N images, T captions, C channels, H W space, P patches, L tokens, D width of a tower, E width of the common
+space.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
+from olhar.layers.cosine import FIRST_SCALE, inverse_temperature, unit
+from olhar.layers.fusion import Fusion
 from olhar.models.base import Encoder, TextTower
-
-FIRST_SCALE = 1 / 0.07  # of the paper, exp(2.6592)
-LARGEST_SCALE = 100.0  # of the paper: a sharper softmax makes training unstable
 
 Tower = Literal["none", "image", "text"]
 
@@ -25,6 +24,25 @@ SIZES: dict[str, dict[str, Any]] = {
     "clip-vit-b32": B32 | {"image_args": {"pre_norm": True, "activation": "quick_gelu"}},
     "clip-vit-b32-gelu": B32 | {"image_args": {"pre_norm": True}, "text_args": {"activation": "gelu"}},
 }
+
+# Places that words have to tell apart, at least: the 7 x 7 patches of ViT-B/32. A map of fewer shows no word where.
+FEWEST_PATCHES = 49
+
+
+class Encoded(NamedTuple):
+    """Images or captions as unit vectors: each as a whole [N, E], and where words look at patches its parts: patches
+    [N, P, E], or words [N, L, E], zeros where there is none."""
+
+    whole: Tensor
+    parts: Tensor | None
+
+
+class Pairs(NamedTuple):
+    """What `Clip` gives: the images, the captions, and the scale of the products of their vectors."""
+
+    image: Encoded
+    text: Encoded
+    scale: Tensor
 
 
 class Clip(nn.Module):
@@ -37,11 +55,19 @@ class Clip(nn.Module):
         image_encoder, text_encoder: the towers.
         width: E.
         frozen: the tower that keeps its weights, and stays in evaluation mode.
+        fused: words also look at patches (Figure 4.2; `Fusion`).
     """
 
     figure = "4.3"
 
-    def __init__(self, image_encoder: Encoder, text_encoder: TextTower, width: int, frozen: Tower = "none"):
+    def __init__(
+        self,
+        image_encoder: Encoder,
+        text_encoder: TextTower,
+        width: int,
+        frozen: Tower = "none",
+        fused: bool = False,
+    ):
         super().__init__()
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         self.image_projection = nn.Linear(image_encoder.channels[-1], width, bias=False)
@@ -49,6 +75,8 @@ class Clip(nn.Module):
         for projection in (self.image_projection, self.text_projection):
             nn.init.normal_(projection.weight, std=projection.in_features**-0.5)  # the paper's
         self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
+        self.level = coarsest(image_encoder)
+        self.fusion = Fusion(image_encoder.channels[self.level], text_encoder.width, width) if fused else None
         self.frozen = {"image": image_encoder, "text": text_encoder}.get(frozen)
         if self.frozen is not None:
             self.frozen.requires_grad_(False)
@@ -63,26 +91,35 @@ class Clip(nn.Module):
     @property
     def scale(self) -> Float[Tensor, ""]:
         """What cosines are multiplied by: 1 / temperature."""
-        if torch.is_grad_enabled():
-            with torch.no_grad():  # the last step may have gone beyond
-                self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
-            return self.log_scale.exp()  # and not of what is clamped: no gradient would lead back from the bound
-        return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
+        return inverse_temperature(self.log_scale)
 
     def encode_image(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N E"]:
         """Unit vectors of images, in float32 at least."""
-        return unit(self.image_projection(self.image_encoder.summary(image)))
+        return self.read_image(image).whole
 
     def encode_text(self, tokens: Int64[Tensor, "T L"]) -> Float[Tensor, "T E"]:
         """Unit vectors of captions, in float32 at least."""
-        return unit(self.text_projection(self.text_encoder.sentence(self.text_encoder(tokens), tokens)))
+        return self.read_text(tokens).whole
 
-    def forward(
-        self, image: Float[Tensor, "N C H W"], tokens: Int64[Tensor, "T L"]
-    ) -> tuple[Float[Tensor, "N E"], Float[Tensor, "T E"], Float[Tensor, ""]]:
-        return self.encode_image(image), self.encode_text(tokens), self.scale
+    def read_image(self, image: Float[Tensor, "N C H W"]) -> Encoded:
+        """Images, and with a fusion their patches."""
+        if self.fusion is None:
+            return Encoded(unit(self.image_projection(self.image_encoder.summary(image))), None)
+        summary, levels = self.image_encoder.survey(image)
+        return Encoded(unit(self.image_projection(summary)), self.fusion.patches(levels[self.level]))
+
+    def read_text(self, tokens: Int64[Tensor, "T L"]) -> Encoded:
+        """Captions, and with a fusion their words."""
+        states = self.text_encoder(tokens)
+        words = self.fusion.words(states, self.text_encoder.spoken(tokens)) if self.fusion else None
+        return Encoded(unit(self.text_projection(self.text_encoder.sentence(states, tokens))), words)
+
+    def forward(self, image: Float[Tensor, "N C H W"], tokens: Int64[Tensor, "T L"]) -> Pairs:
+        return Pairs(self.read_image(image), self.read_text(tokens), self.scale)
 
 
-def unit(x: Float[Tensor, "N E"]) -> Float[Tensor, "N E"]:
-    """Of length 1, so that products are cosines (Eq 3.1)."""
-    return normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=1)
+def coarsest(encoder: Encoder) -> int:
+    """The coarsest level of an encoder that has `FEWEST_PATCHES` places; where none has, the finest."""
+    height, width = encoder.image_size
+    places = [math.ceil(height / stride) * math.ceil(width / stride) for stride in encoder.strides]
+    return max((i for i, count in enumerate(places) if count >= FEWEST_PATCHES), default=0)

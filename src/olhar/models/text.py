@@ -93,6 +93,12 @@ class TextEncoder(TextTower):
         ends = self._ends(tokens).int()
         return ends.cumsum(1) - ends == 0
 
+    def spoken(self, tokens: Int64[Tensor, "N L"]) -> Bool[Tensor, "N L"]:
+        """What is inside, but for its first token and its end."""
+        words = self.inside(tokens) & ~self._ends(tokens)
+        words[:, 0] = False
+        return words
+
     def _ends(self, tokens: Int64[Tensor, "N L"]) -> Bool[Tensor, "N L"]:
         ends = tokens == self.end
         # some vocabularies begin and end with the same sign

@@ -122,16 +122,22 @@ class ViT(Encoder):
         return pad(sinusoidal_grid(grid, self.width), (0, 0, int(self.class_token is not None), 0))
 
     def forward(self, image: Float[Tensor, "N C H W"]) -> list[Tensor]:
-        height, width = image.shape[2:]
-        tokens = self.tokens(image)[:, int(self.class_token is not None) :]
-        grid = self.patches.grid((height, width))
-        levels = []
-        for zoom, stride in zip(self.zooms, self.strides, strict=True):
-            level = pixel_shuffle(to_map(tokens, grid), zoom)
-            levels.append(level[..., : -(-height // stride), : -(-width // stride)])  # less what padding added
-        return levels
+        return self.survey(image)[1]
 
     def summary(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """The class token, or the mean of all tokens."""
-        tokens = self.tokens(image)
+        return self.pooled(self.tokens(image))
+
+    def survey(self, image: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "N D"], list[Tensor]]:
+        height, width = image.shape[2:]
+        tokens, grid = self.tokens(image), self.patches.grid((height, width))
+        of_grid = to_map(tokens[:, int(self.class_token is not None) :], grid)
+        levels = []
+        for zoom, stride in zip(self.zooms, self.strides, strict=True):
+            level = pixel_shuffle(of_grid, zoom)
+            levels.append(level[..., : -(-height // stride), : -(-width // stride)])  # less what padding added
+        return self.pooled(tokens), levels
+
+    def pooled(self, tokens: Float[Tensor, "N T D"]) -> Float[Tensor, "N D"]:
+        """What stands for the whole image."""
         return tokens[:, 0] if self.class_token is not None else tokens.mean(1)

@@ -1,8 +1,9 @@
 """Which caption belongs to which image: a categorical over the batch, both ways (Figure 4.3).
 
-Shapes: n pairs of this process, M pairs of all processes, D width of an embedding.
+Shapes: n m pairs of this process, M pairs of all processes, D width of an embedding.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,16 @@ from torch import Tensor
 from olhar.objectives.categorical import Categorical
 from olhar.ops.gather import first_row, gather
 
+Compare = Callable[[Tensor, Tensor], Tensor]  # of images [n, ...] and captions [m, ...] how alike they are, [n, m]
+
 MULTIPLIER = 6364136223846793005  # Knuth's for congruences modulo 2^64: odd, and its bits are well mixed
+
+
+def cosines(image: Float[Tensor, "n D"], text: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
+    """⟨image i, text j⟩, in float32 at least: times 100, the three digits of bfloat16 would leave one."""
+    exact = torch.promote_types(image.dtype, torch.float32)
+    with torch.autocast(image.device.type, enabled=False):
+        return image.to(exact) @ text.to(exact).mT
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,18 +34,27 @@ class Contrastive:
     do its values: who knows nothing has ln M.
 
     Args:
-        image, text: unit vectors; row i of both is one pair.
+        image, text: unit vectors, or whatever `compare` takes; row i of both is one pair.
         scale: one over the temperature.
+        compare: what stands in the place of the product.
+        closer: the same pairs compared in another way, each of them learnt from alike: -log p is the mean of both.
     """
 
-    image: Float[Tensor, "n D"]
-    text: Float[Tensor, "n D"]
+    image: Float[Tensor, "n ..."]
+    text: Float[Tensor, "n ..."]
     scale: Float[Tensor, ""]
+    compare: Compare = cosines
+    closer: "Contrastive | None" = None
 
     @property
     def logits(self) -> Float[Tensor, "n n"]:
         """Of this process's pairs alone: rows are images, columns captions (the matrix of Figure 4.3)."""
-        return similarities(self.image, self.text, self.scale)
+        return self.compared(self.image, self.text)
+
+    def compared(self, image: Float[Tensor, "n ..."], text: Float[Tensor, "m ..."]) -> Float[Tensor, "n m"]:
+        """Logits of images with captions, in float32 at least."""
+        alike = self.compare(image, text)
+        return self.scale.to(alike) * alike
 
     def nll(self, same: Int[Tensor, " n"] | None = None) -> Float[Tensor, " n"]:
         """-log p of each pair in nats, the mean of both ways. Over all processes where they train together.
@@ -51,9 +70,10 @@ class Contrastive:
         n = len(self.image)
         keys = torch.arange(first_row(n), first_row(n) + n, device=self.image.device) if same is None else same
         target = shares(keys[:, None] == gather(keys)[None])
-        to_text = Categorical(similarities(self.image, texts, self.scale)).nll(target)
-        to_image = Categorical(similarities(self.text, images, self.scale)).nll(target)
-        return (to_text + to_image) / 2
+        forth = self.compared(self.image, texts)
+        back = forth if texts is self.text else self.compared(images, self.text)  # alone, they are the same
+        own = (Categorical(forth).nll(target) + Categorical(back.mT).nll(target)) / 2
+        return own if self.closer is None else (own + self.closer.nll(same)) / 2
 
     def mode(self) -> Int[Tensor, " n"]:
         """Of each image the likeliest caption of this process's part of the batch."""
@@ -62,15 +82,6 @@ class Contrastive:
     def entropy(self) -> Float[Tensor, " n"]:
         """Of p(caption | image) over the same, in nats: ln n where nothing is known."""
         return Categorical(self.logits).entropy()
-
-
-def similarities(
-    left: Float[Tensor, "n D"], right: Float[Tensor, "M D"], scale: Float[Tensor, ""]
-) -> Float[Tensor, "n M"]:
-    """scale · ⟨left i, right j⟩, in float32 at least: times 100, the three digits of bfloat16 would leave one."""
-    exact = torch.promote_types(left.dtype, torch.float32)
-    with torch.autocast(left.device.type, enabled=False):
-        return scale.to(exact) * left.to(exact) @ right.to(exact).mT
 
 
 def shares(positive: Bool[Tensor, "n M"]) -> Float[Tensor, "n M"]:

@@ -1,9 +1,10 @@
 """Alignment: images and their captions become vectors that are near where they belong together (Figure 4.3).
 
 The model outputs a unit vector for each image and each caption; their products, times a learnt scale, are the logits
-of a categorical over the batch, both ways.
+of a categorical over the batch, both ways. Where words look at patches (Figure 4.2), what they find there gives a second
+one: vectors then find the nearest, and words put those in order.
 
-Shapes: N images, T captions, L tokens, E width of the common space.
+Shapes: N images, T captions, P patches, L tokens, E width of the common space.
 """
 
 import math
@@ -17,9 +18,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from olhar.data.sample import Batch
-from olhar.metrics_retrieval import Retrieval, name_keys
-from olhar.models.clip import Clip
+from olhar.metrics_retrieval import Parts, Retrieval, name_keys
+from olhar.models.clip import Clip, Encoded
 from olhar.objectives.contrastive import Contrastive, token_keys
+from olhar.ops.rerank import rerank
 from olhar.tasks.task import Prediction, Task, pixel_settings
 
 NEAREST = 10  # captions that an answer names
@@ -27,15 +29,18 @@ NEAREST = 10  # captions that an answer names
 
 @dataclass(frozen=True)
 class Candidates:
-    """Texts that an image may be asked to choose from, and their unit vectors [T, E]."""
+    """Texts that an image may be asked to choose from, their unit vectors [T, E], and where they are to be compared with
+    patches their words [T, L, E]."""
 
     texts: tuple[str, ...]
     vectors: Tensor
+    words: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class CaptionPrediction(Prediction):
-    """The candidates that fit an image best, best first: their cosines, and probabilities among all candidates."""
+    """The candidates that fit an image best, best first: their cosines, or how well their words fit the patches, and
+    probabilities among all candidates, or those that were compared so."""
 
     captions: tuple[str, ...]
     similarities: tuple[float, ...]
@@ -75,7 +80,11 @@ class Align(Task[Contrastive]):
         return None if self.batch_size is None else math.log(self.batch_size)
 
     def output(self, batch: Batch) -> Contrastive:
-        return Contrastive(*self.model(self.normalise(batch["image"]), batch["tokens"]))
+        image, text, scale = self.model(self.normalise(batch["image"]), batch["tokens"])
+        fusion, closer = self.model.fusion, None
+        if fusion is not None:
+            closer = Contrastive(image.parts, text.parts, fusion.scale, fusion.scores)
+        return Contrastive(image.whole, text.whole, scale, closer=closer)
 
     def losses(self, output: Contrastive, batch: Batch) -> dict[str, Tensor]:
         return {"loss": self.nll(output, batch).mean(), "scale": output.scale.detach()}
@@ -83,47 +92,58 @@ class Align(Task[Contrastive]):
     def nll(self, output: Contrastive, batch: Batch) -> Tensor:
         return output.nll(token_keys(batch["tokens"]))
 
-    def encode_images(self, batch: Batch) -> Float[Tensor, "N E"]:
-        """Unit vectors of the images alone."""
-        return self.model.encode_image(self.normalise(batch["image"]))
+    def read_images(self, batch: Batch) -> Encoded:
+        """The images alone."""
+        return self.model.read_image(self.normalise(batch["image"]))
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Which of the candidates fit each image; where nobody gave any, which captions of the batch."""
         if self.candidates is None:
             return self.decode(self.output(batch), batch)
-        return self.ranked(self.encode_images(batch), batch["id"], self.candidates)
+        return self.ranked(self.read_images(batch), batch["id"], self.candidates)
 
     def decode(self, output: Contrastive, batch: Batch) -> list[Prediction]:
-        return self.ranked(output.image, batch["id"], self.candidates or Candidates(tuple(batch["text"]), output.text))
+        patches, words = (output.closer.image, output.closer.text) if output.closer else (None, None)
+        among = self.candidates or Candidates(tuple(batch["text"]), output.text, words)
+        return self.ranked(Encoded(output.image, patches), batch["id"], among)
 
-    def ranked(self, image: Float[Tensor, "N E"], ids: Sequence[str], among: Candidates) -> list[Prediction]:
+    def ranked(self, image: Encoded, ids: Sequence[str], among: Candidates) -> list[Prediction]:
         """The candidates of each image, by similarity."""
-        cosines = image @ among.vectors.to(image).mT
-        p = (cosines * self.model.scale).softmax(1)
-        best = cosines.topk(min(NEAREST, len(among.texts)), dim=1)
-        rows = zip(ids, best.values.tolist(), best.indices.tolist(), p.gather(1, best.indices).tolist(), strict=True)
+        alike, scale = image.whole @ among.vectors.to(image.whole).mT, self.model.scale
+        best, places = alike.topk(min(NEAREST, len(among.texts)), dim=1)
+        if self.model.fusion is not None and image.parts is not None and among.words is not None:
+            parts = Parts(image.parts, among.words.to(image.parts), self.model.fusion.scores)
+            places, alike = rerank(alike, parts.of_image)
+            best, scale = alike, self.model.fusion.scale
+        p = (best * scale - (alike * scale).logsumexp(1, keepdim=True)).exp()
+        rows = zip(ids, best.tolist(), places.tolist(), p.tolist(), strict=True)
         return [
-            CaptionPrediction(id, tuple(among.texts[k] for k in which), tuple(values), tuple(probabilities))
-            for id, values, which, probabilities in rows
+            CaptionPrediction(
+                id, tuple(among.texts[k] for k in which[:NEAREST]), tuple(values[:NEAREST]), tuple(chances[:NEAREST])
+            )
+            for id, values, which, chances in rows
         ]
 
     def describe_truth(self, batch: Batch) -> list[Any]:
         return list(batch["text"])
 
     def metrics(self) -> dict[str, Metric]:
-        return {self.watch: Retrieval()}
+        return {self.watch: Retrieval(self.model.fusion.scores if self.model.fusion else None)}
 
     def update(self, metrics: dict[str, Metric], output: Contrastive, batch: Batch) -> None:
         """With all captions an image has, where the batch brings the others along."""
         keys = name_keys(batch["id"]).to(output.image.device)
+        parts = [output.closer.image, output.closer.text] if output.closer else []
         text, owner, tokens = output.text, keys, batch["tokens"]
         if "others" in batch and (count := sum(map(len, batch["others"]))):
             more = torch.cat(batch["others"])
             counts = torch.tensor([len(one) for one in batch["others"]], device=keys.device)
-            text = torch.cat([text, self.model.encode_text(more)])
+            others = self.model.read_text(more)
+            text = torch.cat([text, others.whole])
+            parts[1:] = [] if others.parts is None else [torch.cat([parts[1], others.parts])]
             owner = torch.cat([keys, keys.repeat_interleave(counts, output_size=count)])
             tokens = torch.cat([tokens, more])
-        metrics[self.watch].update(output.image, text, keys, owner, token_keys(tokens))
+        metrics[self.watch].update(output.image, text, keys, owner, token_keys(tokens), *parts)
 
     def settings(self) -> dict[str, Any]:
         return pixel_settings(self) | {"batch_size": self.batch_size}
