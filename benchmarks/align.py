@@ -114,7 +114,7 @@ def run_scores(run: olhar.Run, records: list[Record]) -> dict[str, float]:
     """The recalls of a run."""
     reader = reader_of(run)
     run.task.eval()
-    image = torch.cat([reader.task.encode_images(batch) for batch in run.loader(records, 64).epoch(0)])
+    image = torch.cat([reader.task.read_images(batch).whole for batch in run.loader(records, 64).epoch(0)])
     return scores(image, reader.vectors([caption for r in records for caption in r.captions]), records)
 
 

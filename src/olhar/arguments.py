@@ -130,6 +130,7 @@ def inspect_options(parser: Usage) -> None:
         "--image", metavar="FILE", nargs="+", default=[], help="files, folders or patterns [of the run's validation]"
     )
     parser.add_argument("--layer", metavar="NAME", help="the part of the model to look at, as `network` names it")
+    parser.add_argument("--text", metavar="TEXT", help="what the images are said to show [their own captions]")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where figure and table go [RUN/inspection]")
     parser.add_argument("--dark", action="store_true", help="draw on a dark ground")
     parser.add_argument("--json", action="store_true", help="print one JSON document")

@@ -181,7 +181,7 @@ def inspect(found: Namespace) -> int:
     trained = run.load(found.run)
     if found.instrument is None:
         return terminal.show_instruments(trained.instruments(), found.run, found.json)
-    look = trained.inspect(found.instrument, found.image, found.layer)
+    look = trained.inspect(found.instrument, found.image, found.layer, found.text)
     files = look.save(found.out or trained.path / "inspection", found.dark)
     return terminal.show_look(look, files, found.json)
 

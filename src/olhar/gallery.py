@@ -17,7 +17,8 @@ from olhar.search import Hit, Search
 def write_gallery(found: Search, path: Path, version: str, run: str) -> Path:
     """Write the page. Raises UserError where it cannot be written."""
     count = f"{found.searched:,} {found.kind}"
-    reading = f"The nearest of {count}, the nearest first; the number is the cosine of their vectors, at most 1."
+    number = "how well words fit the patches they look at" if found.closely else "the cosine of their vectors"
+    reading = f"The nearest of {count}, the nearest first; the number is {number}, at most 1."
     query = pictures([Hit(found.query, 1.0)], False) if found.by == "image" else Markup("")
     body = pictures(found.shown, True) if found.kind == "images" else table(found)
     title = Path(found.query).name if found.by == "image" else found.query
@@ -51,7 +52,7 @@ def pictures(hits: "tuple[Hit, ...] | list[Hit]", named: bool) -> Markup:
 def table(found: Search) -> Markup:
     """Texts with their cosines as bars."""
     rows = [[hit.found, (max(0.0, hit.similarity), f"{hit.similarity:.3f}")] for hit in found.shown]
-    return part("table", [("Text", "text"), ("Cosine", "bar")], rows)
+    return part("table", [("Text", "text"), (found.measure.capitalize(), "bar")], rows)
 
 
 def file_name(query: str) -> str:

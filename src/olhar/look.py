@@ -60,12 +60,14 @@ def look(
     name: str,
     images: Sequence[str | Path] = (),
     layer: str | None = None,
+    text: str | None = None,
 ) -> Look:
     """Point the instrument `name` at a trained task.
 
     Args:
         images: files, folders or patterns; none: the run's own validation images.
         layer: the part of the model to look at, where the instrument looks at one.
+        text: what the images are said to show, where the instrument looks at that too; None: their own captions.
     Raises:
         UserError: there is no such instrument, layer or image, or the instrument does not fit the model.
     """
@@ -74,11 +76,13 @@ def look(
     instrument = INSTRUMENTS[name]
     with TemporaryDirectory() as scratch:
         paths = expand(images, Path(scratch)) if images else []
-        subject = subject_of(folder, task, device, paths, layer)
+        subject = subject_of(folder, task, device, paths, layer, text)
         if reason := instrument.fits(subject):
             raise UserError(f"{name} does not fit this run: {reason}")
         if layer is not None and not instrument.takes_layer:
             raise UserError(f"{name} looks at the whole model: leave --layer out.")
+        if text is not None and not instrument.takes_text:
+            raise UserError(f"{name} looks at images alone: leave --text out.")
         subject.check_layer()
         return Look(name, instrument, instrument.look(subject), layer)
 
@@ -90,29 +94,38 @@ def fitting(folder: RunFolder, task: Task, device: torch.device) -> dict[str, st
 
 
 def subject_of(
-    folder: RunFolder, task: Task, device: torch.device, paths: Sequence[Path] = (), layer: str | None = None
+    folder: RunFolder,
+    task: Task,
+    device: torch.device,
+    paths: Sequence[Path] = (),
+    layer: str | None = None,
+    text: str | None = None,
 ) -> Subject:
-    """What the instruments are shown of a run: `paths`, or without any its own validation images."""
+    """What the instruments are shown of a run: `paths`, or without any its own validation images; `text` is said of
+    all of them."""
     model = folder.facts["model"]
     height, width = model["image_size"]
     shape = (model["in_channels"], height, width)
-    return Subject(task, shape, batches_of(folder, device, paths), layer, folder.path)
+    return Subject(task, shape, batches_of(folder, device, paths, text), layer, folder.path, folder.tokenizer)
 
 
-def batches_of(folder: RunFolder, device: torch.device, paths: Sequence[Path] = ()) -> Callable[[], Iterator[Batch]]:
+def batches_of(
+    folder: RunFolder, device: torch.device, paths: Sequence[Path] = (), text: str | None = None
+) -> Callable[[], Iterator[Batch]]:
     """Reads the images when they are asked for, prepared as evaluation prepares them."""
+    said = {} if text is None else {"captions": (text,)}
     feeder = Feeder.from_facts(folder.facts, folder.config, tokenizer=folder.tokenizer)
 
     def batches() -> Iterator[Batch]:
         if paths:
-            records = [Record(id=str(path), image=path, split="test") for path in paths]
+            records = [Record(id=str(path), image=path, split="test", **said) for path in paths]
             frame = feeder.preprocess.frame
             # of a new image nobody knows the mask or the clean picture, and boxes may be missing
             known = "boxes" if frame and frame.truth == "boxes" else ""
             plain = replace(feeder.preprocess, frame=replace(frame, truth=known)) if frame else feeder.preprocess
             loader = replace(feeder, preprocess=plain).plain(records, BATCH)
         else:
-            loader = feeder.plain(own_records(folder), BATCH)
+            loader = feeder.plain([replace(record, **said) for record in own_records(folder)], BATCH)
         loader.forgiving = True
         for batch in loader.epoch(0):
             yield to_device(batch, device)

@@ -153,17 +153,24 @@ class Run:
         """What makes tokens of texts; None where the run read none."""
         return self.feeder.tokenizer
 
-    def inspect(self, name: str, images: Sequence[str | Path] | str | Path = (), layer: str | None = None) -> "Look":
+    def inspect(
+        self,
+        name: str,
+        images: Sequence[str | Path] | str | Path = (),
+        layer: str | None = None,
+        text: str | None = None,
+    ) -> "Look":
         """What one instrument sees inside: `values`, their `table()`, and a `figure()` of them.
 
-        `images` are files, folders or patterns; none: some of the run's own validation images.
+        `images` are files, folders or patterns; none: some of the run's own validation images. `text` is what they are
+        said to show; None: their own captions.
         Raises UserError where there is no such instrument, layer or image, or it does not fit this model.
         """
         from olhar.look import look  # figures take a while to import
 
         several = [images] if isinstance(images, str | Path) else images
         with self.computing():
-            return look(self.folder, self.task, self.device, name, several, layer)
+            return look(self.folder, self.task, self.device, name, several, layer, text)
 
     def instruments(self) -> dict[str, str | None]:
         """Every instrument with None, or the sentence that says why it does not fit this run."""

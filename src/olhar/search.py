@@ -1,16 +1,16 @@
 """Find images by a text or an image, and texts by either: one product of unit vectors (Eq 3.1) with all of a folder.
 
 A folder is read once: the vectors of its images are kept in the run folder, and only those of new and changed files
-are computed again.
+are computed again. Where words look at patches, the few nearest are read once more and put in order by it.
 
-Shapes: N images, T texts, E width of the common space.
+Shapes: N images, T texts, k nearest, P patches, L tokens, E width of the common space.
 """
 
 import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from torch import Tensor
 from olhar.data.sample import Record, to_device
 from olhar.errors import UserError
 from olhar.language import Reader, Reads, is_image, reader_of, words_of
+from olhar.models.clip import Encoded
+from olhar.ops.rerank import SHORTLIST, rerank
 from olhar.predict import expand
 from olhar.train.checkpoint import save_tensors
 
@@ -38,10 +40,6 @@ class Index:
     vectors: Tensor
     computed: int = 0  # how many were not known before
     unreadable: dict[str, str] = field(default_factory=dict)
-
-    def nearest(self, query: Float[Tensor, " E"], top: int) -> list[tuple[int, float]]:
-        """Places and cosines of the `top` most similar, the most similar first."""
-        return nearest(self.vectors, query, top)
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,12 @@ class Search:
     computed: int = 0  # images that were read for it
     seconds: float = 0.0  # of the search itself
     unreadable: dict[str, str] = field(default_factory=dict)
+    closely: bool = False  # the similarities are of words with patches, not of vectors
+
+    @property
+    def measure(self) -> str:
+        """What a similarity is called."""
+        return "fit" if self.closely else "cosine"
 
     def document(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -84,35 +88,76 @@ def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 
     """
     reader = reader_of(run)
     by = "image" if is_image(query) else "text"
-    vector = image_vector(run, reader, Path(query).expanduser()) if by == "image" else reader.vectors([query])[0]
+    asked = read_image(run, reader, Path(query).expanduser()) if by == "image" else reader.read([query])
     if words:
         captions = run.folder.captions
         texts = captions if by == "image" else [text for text in words_of(captions) if text != query.strip().lower()]
+        known = reader.read(texts)
         start = time.perf_counter()
-        best = nearest(reader.vectors(texts), vector, top)
-        took = time.perf_counter() - start
-        return Search(query, by, "texts", tuple(Hit(texts[i], v) for i, v in best), len(texts), 0, took)
+        # two texts are compared as wholes: neither has patches to look at
+        closer = comparing(reader, asked.parts, known.parts) if by == "image" else None
+        best = nearest(known.whole, asked.whole[0], top, closer)
+        shown = tuple(Hit(texts[i], value) for i, value in best)
+        return Search(query, by, "texts", shown, len(texts), 0, time.perf_counter() - start, closely=closer is not None)
     index = index_of(run, reader, Path(folder or run.folder.facts["data"]["path"]).expanduser())
     start = time.perf_counter()
-    best = index.nearest(vector, top)
+    closer = None
+    if by == "text" and asked.parts is not None:
+        closer = looking(run, reader, index, asked.parts)
+    best = nearest(index.vectors, asked.whole[0], top, closer)
     took = time.perf_counter() - start
     shown = tuple(Hit(str(index.paths[i]), value) for i, value in best)
-    return Search(query, by, "images", shown, len(index.paths), index.computed, took, index.unreadable)
+    bad = index.unreadable
+    return Search(query, by, "images", shown, len(index.paths), index.computed, took, bad, closer is not None)
 
 
-def nearest(vectors: Float[Tensor, "N E"], query: Float[Tensor, " E"], top: int) -> list[tuple[int, float]]:
-    """Places and cosines of the `top` rows most similar to `query`, by one product and a partial sort."""
-    best = (vectors @ query).topk(min(top, len(vectors)))
-    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+Compare = Callable[[Tensor], Tensor]  # of the places of some [k], how alike they are to what was asked, [k]
 
 
-def image_vector(run: Reads, reader: Reader, path: Path) -> Float[Tensor, " E"]:
-    """The unit vector of one image. Raises UserError where it cannot be read."""
+def nearest(
+    vectors: Float[Tensor, "N E"], query: Float[Tensor, " E"], top: int, closer: Compare | None = None
+) -> list[tuple[int, float]]:
+    """Places and similarities of the `top` rows most similar to `query`, by one product and a partial sort; with
+    `closer` the first of them in the order it gives."""
+    alike = (vectors @ query)[None]
+    if closer is None:
+        values, places = alike.topk(min(top, len(vectors)))
+    else:
+        places, values = rerank(alike, lambda _, some: closer(some), max(top, SHORTLIST))
+    return list(zip(places[0, :top].tolist(), values[0, :top].tolist(), strict=True))
+
+
+def comparing(reader: Reader, patches: Tensor | None, words: Tensor | None) -> Compare | None:
+    """How well some texts fit an image, by patches [1, P, E] and words [T, L, E]; None without them."""
+    fusion = reader.task.model.fusion
+    if fusion is None or patches is None or words is None:
+        return None
+    return lambda some: fusion.scores(patches.to(reader.device), words[some].to(reader.device))[0].detach().cpu()
+
+
+def looking(run: Reads, reader: Reader, index: "Index", words: Float[Tensor, "1 L E"]) -> Compare:
+    """How well some images of an index, read again, fit a text."""
+    fusion = reader.task.model.fusion
+    assert fusion is not None
+
+    def compare(some: Tensor) -> Tensor:
+        unreadable: dict[str, str] = {}
+        paths = [index.paths[i] for i in some.tolist()]
+        _, seen = encode(run, reader, paths, unreadable, closely=True)
+        if unreadable:
+            raise UserError(next(iter(unreadable.values())))
+        return fusion.scores(seen.parts.to(reader.device), words.to(reader.device))[:, 0].detach().cpu()
+
+    return compare
+
+
+def read_image(run: Reads, reader: Reader, path: Path) -> Encoded:
+    """The unit vectors of one image. Raises UserError where it cannot be read."""
     unreadable: dict[str, str] = {}
-    paths, vectors = encode(run, reader, [path], unreadable)
+    paths, read = encode(run, reader, [path], unreadable, closely=True)
     if not paths:
         raise UserError(next(iter(unreadable.values())))
-    return vectors[0]
+    return read
 
 
 def index_of(run: Reads, reader: Reader, folder: Path) -> Index:
@@ -130,12 +175,12 @@ def index_of(run: Reads, reader: Reader, folder: Path) -> Index:
     unreadable = {name: reason for name, (mark, _, reason) in known.items() if reason and files.get(name) == mark}
     same = {name: at for name, (mark, at, _) in known.items() if at >= 0 and files.get(name) == mark}
     new = [Path(name) for name in files if name not in same and name not in unreadable]
-    paths, vectors = encode(run, reader, new, unreadable)
+    paths, read = encode(run, reader, new, unreadable)
     if not same and not paths:
         raise UserError(f"None of the {len(files)} images in {folder} can be read: run `olhar check {folder}`.")
     names = [*same, *map(str, paths)]
     parts = [old[list(same.values())]] if same else []
-    whole = torch.cat([*parts, vectors]) if paths else parts[0]
+    whole = torch.cat([*parts, read.whole]) if paths else parts[0]
     order = sorted(range(len(names)), key=lambda i: names[i])
     names, whole = [names[i] for i in order], whole[order]
     if new or len(same) < len(known) - len(unreadable):
@@ -146,21 +191,26 @@ def index_of(run: Reads, reader: Reader, folder: Path) -> Index:
 
 
 def encode(
-    run: Reads, reader: Reader, paths: Sequence[Path], unreadable: dict[str, str]
-) -> tuple[list[Path], Float[Tensor, "N E"]]:
-    """The images that can be read and their unit vectors; the others go to `unreadable`, with the reason."""
+    run: Reads, reader: Reader, paths: Sequence[Path], unreadable: dict[str, str], closely: bool = False
+) -> tuple[list[Path], Encoded]:
+    """The images that can be read and their unit vectors, `closely` with those of their patches; the others go to
+    `unreadable`, with the reason."""
     reader.task.eval()
+    nothing = torch.empty(0, reader.task.model.image_projection.out_features)
     if not paths:
-        return [], torch.empty(0, reader.task.model.image_projection.out_features)
+        return [], Encoded(nothing, None)
     loader = run.loader([Record(id=str(path), image=path, split="test") for path in paths], BATCH)
     loader.forgiving = True
-    found, vectors = [], []
+    found, vectors, patches = [], [nothing], []
     for batch in loader.epoch(0):
         with torch.inference_mode(), run.computing():
-            vectors.append(reader.task.encode_images(to_device(batch, run.device)).cpu())
+            read = reader.task.read_images(to_device(batch, run.device))
+        vectors.append(read.whole.cpu())
+        if closely and read.parts is not None:
+            patches.append(read.parts.cpu())
         found += map(Path, batch["id"])
     unreadable |= loader.unreadable
-    return found, torch.cat(vectors) if vectors else torch.empty(0, reader.task.model.image_projection.out_features)
+    return found, Encoded(torch.cat(vectors), torch.cat(patches) if patches else None)
 
 
 def stamp(path: Path) -> str:

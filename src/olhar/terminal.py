@@ -234,7 +234,7 @@ def show_predictions(rows: Iterable[dict[str, Any]]) -> None:
 
 def show_search(found: Any, page: Any) -> None:
     """What was found, a `Search`, and where its pictures are."""
-    show_table(["", "cosine", "found"], [(i, hit.similarity, hit.found) for i, hit in enumerate(found.shown, 1)])
+    show_table(["", found.measure, "found"], [(i, hit.similarity, hit.found) for i, hit in enumerate(found.shown, 1)])
     new = f", {found.computed:,} of them read for the first time" if found.computed else ""
     say(f"\n{found.searched:,} {found.kind} searched in {1000 * found.seconds:.1f} ms{new}.")
     say(f"The page: {page}")
@@ -245,7 +245,7 @@ def write_hits(found: Any, path: Any) -> None:
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             rows = [(i, f"{hit.similarity:.6f}", hit.found) for i, hit in enumerate(found.shown, 1)]
-            csv.writer(file).writerows([("place", "cosine", "found"), *rows])
+            csv.writer(file).writerows([("place", found.measure, "found"), *rows])
     except OSError as error:
         raise UserError(f"Could not write {path}: {error.strerror}.") from error
 

@@ -54,7 +54,7 @@ def test_answers_are_ordered_by_similarity():
     vectors = torch.nn.functional.normalize(torch.randn(12, 8, generator=torch.Generator().manual_seed(1)), dim=1)
     made.candidates = Candidates(tuple(f"text {i}" for i in range(12)), vectors)
     with torch.inference_mode():
-        cosines = made.encode_images(data) @ vectors.T
+        cosines = made.read_images(data).whole @ vectors.T
         answers = made.predict(data)
     for answer, row in zip(answers, cosines, strict=True):
         assert isinstance(answer, CaptionPrediction)

@@ -132,9 +132,23 @@ class Tokenizer:
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of each text, without start, end and padding."""
-        if self.word_end:  # as CLIP does: captions of web pages came with signs like &amp;, some twice over
-            texts = [html.unescape(html.unescape(text)) for text in texts]
-        return [found.ids for found in self.encoding.encode_batch(list(texts), add_special_tokens=False)]
+        return [found.ids for found in self.encoding.encode_batch([*map(self.plain, texts)], add_special_tokens=False)]
+
+    def plain(self, text: str) -> str:
+        """A text without signs like &amp;, for CLIP, which was given those of web pages, some twice over."""
+        return html.unescape(html.unescape(text)) if self.word_end else text
+
+    def words(self, text: str, length: int) -> list[tuple[str, list[int]]]:
+        """The words and signs of a text in their order, and of each the places of its pieces among the tokens that
+        `encode` gives."""
+        plain = self.plain(text)
+        found = self.encoding.encode(plain, add_special_tokens=False)
+        pieces = list(enumerate(zip(found.word_ids, found.offsets, strict=True), start=1))[: length - 2]
+        words: dict[int | None, tuple[str, list[int]]] = {}
+        for place, (word, (start, end)) in pieces:
+            before, places = words.get(word, ("", []))
+            words[word] = before + plain[start:end], [*places, place]
+        return [(word.strip(), places) for word, places in words.values()]
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, with start and end."""

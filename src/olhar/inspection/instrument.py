@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from olhar.data.sample import Batch, first_of
+from olhar.data.text import Tokenizer
 from olhar.errors import UserError, nearest
 from olhar.inspection.capture import capture, output_shapes, tensors_of
 from olhar.inspection.figure import DARK, LIGHT, Style
@@ -57,6 +58,7 @@ class Subject:
             is known; raises UserError where there are none.
         layer: the part of the model that was asked for.
         folder: of the run, for what else lies in it.
+        tokenizer: of a run that reads texts.
     """
 
     task: Task
@@ -64,6 +66,7 @@ class Subject:
     batches: Callable[[], Iterator[Batch]]
     layer: str | None = None
     folder: Path | None = None
+    tokenizer: Tokenizer | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -123,6 +126,7 @@ class Instrument:
         look: the values.
         draw: the figure of them, in a style whose context holds while it is called.
         takes_layer: it looks at one part of the model, which `layer` names.
+        takes_text: it looks at images and a text about them.
     """
 
     shows: str
@@ -131,6 +135,7 @@ class Instrument:
     look: Callable[[Subject], Any]
     draw: Callable[[Any, Style], Figure]
     takes_layer: bool = False
+    takes_text: bool = False
 
     def figure(self, values: Values, dark: bool = False) -> Figure:
         """The drawing, on a light or a dark ground."""

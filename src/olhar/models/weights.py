@@ -130,11 +130,13 @@ def load_towers(model: Clip, path: str | Path, download: bool = False) -> LoadRe
         )
     resized = resample(theirs, model)
     fitted, mismatched, _ = fit(theirs, own)
-    if mismatched or len(fitted) < len(own):
-        wrong = _listed(mismatched or [name for name in own if name not in fitted])
+    missing = [name for name in own if name not in theirs]
+    new = tuple(name for name in missing if name.startswith("fusion."))  # which published ones have not
+    if mismatched or len(missing) > len(new):
+        wrong = _listed(mismatched or [name for name in missing if name not in new])
         raise UserError(f"{path} holds the weights of another CLIP: {wrong} of this one do not fit.")
-    model.load_state_dict(fitted)
-    return LoadReport(str(path), tuple(own), (), tuple(n for n in theirs if n not in own), (), tuple(resized))
+    model.load_state_dict(fitted, strict=False)
+    return LoadReport(str(path), tuple(fitted), new, tuple(n for n in theirs if n not in own), (), tuple(resized))
 
 
 def find(path: str, download: bool) -> Path:

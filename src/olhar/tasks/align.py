@@ -1,8 +1,8 @@
 """Alignment: images and their captions become vectors that are near where they belong together (Figure 4.3).
 
 The model outputs a unit vector for each image and each caption; their products, times a learnt scale, are the logits
-of a categorical over the batch, both ways. Where words look at patches (Figure 4.2), what they find there gives a second
-one: vectors then find the nearest, and words put those in order.
+of a categorical over the batch, both ways. Where words look at patches (Figure 4.2), what they find there gives a
+second one: vectors then find the nearest, and words put those in order.
 
 Shapes: N images, T captions, P patches, L tokens, E width of the common space.
 """
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -29,8 +28,8 @@ NEAREST = 10  # captions that an answer names
 
 @dataclass(frozen=True)
 class Candidates:
-    """Texts that an image may be asked to choose from, their unit vectors [T, E], and where they are to be compared with
-    patches their words [T, L, E]."""
+    """Texts that an image may be asked to choose from, their unit vectors [T, E], and where patches are looked at their
+    words [T, L, E]."""
 
     texts: tuple[str, ...]
     vectors: Tensor

@@ -11,6 +11,7 @@ from olhar.inspection.instruments.patches import PATCHES
 from olhar.inspection.instruments.receptive_field import RECEPTIVE_FIELD
 from olhar.inspection.instruments.representation import REPRESENTATION
 from olhar.inspection.instruments.why import WHY
+from olhar.inspection.instruments.words import WORDS
 
 INSTRUMENTS: dict[str, Instrument] = {
     "network": NETWORK,
@@ -22,6 +23,7 @@ INSTRUMENTS: dict[str, Instrument] = {
     "gradients": GRADIENTS,
     "landscape": LANDSCAPE,
     "attention": ATTENTION,
+    "words": WORDS,
     "anchors": ANCHORS,
     "assignment": ASSIGNMENT,
     "objectness": OBJECTNESS,

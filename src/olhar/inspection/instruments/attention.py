@@ -107,8 +107,12 @@ def draw(values: AttentionValues, style: Style) -> Figure:
 def spread(heat: np.ndarray, size: torch.Size) -> np.ndarray:
     """A map of patches over the pixels, from the least (0) to the most looked at (1)."""
     low, high = heat.min(), heat.max()
-    scaled = torch.from_numpy((heat - low) / max(high - low, 1e-12)).float()
-    return interpolate(scaled[None, None], size=tuple(size), mode="nearest")[0, 0].numpy()
+    return enlarge((heat - low) / max(high - low, 1e-12), size)
+
+
+def enlarge(heat: np.ndarray, size: torch.Size) -> np.ndarray:
+    """A map of patches over the pixels."""
+    return interpolate(torch.from_numpy(heat).float()[None, None], size=tuple(size), mode="nearest")[0, 0].numpy()
 
 
 ATTENTION = Instrument(
