@@ -20,6 +20,7 @@ PLAIN_OPTIONS = {
     "check": "--allow --download --full --ignore --json --task",
     "train": "--allow --batch-size --budget --corruption --download --epochs --ignore --image-size --json --lr --model"
     " --run --seed --task --weights",
+    "adopt": "--run --tokenizer",
     "resume": "--json --verify",
     "evaluate": "--classes --json --prompt --split",
     "predict": "--batch-size --classes --csv --flips --format --json --out --pictures --prompt --tiles --top",
@@ -27,7 +28,7 @@ PLAIN_OPTIONS = {
     "generate": "--batch-size --class --guidance --init-image --json --mask --n --negative --out --sampler --seed"
     " --size --steps --strength --strip",
     "report": "",
-    "inspect": "--dark --image --json --layer --out",
+    "inspect": "--dark --image --json --layer --out --text",
     "explain": "--at --by --json --out",
     "models": "--json",
 }

@@ -17,12 +17,13 @@ from olhar.errors import UserError
 if TYPE_CHECKING:
     from olhar.checkup import check
     from olhar.launch import resume, train
+    from olhar.published import adopt
     from olhar.run import Run, load
 
 __version__ = "0.1.0"
-__all__ = ["Run", "UserError", "__version__", "check", "load", "resume", "train"]
+__all__ = ["Run", "UserError", "__version__", "adopt", "check", "load", "resume", "train"]
 
-_ROOMS = {"train": "launch", "resume": "launch", "Run": "run", "check": "checkup", "load": "run"}
+_ROOMS = {"adopt": "published", "train": "launch", "resume": "launch", "Run": "run", "check": "checkup", "load": "run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,13 @@ def train_options(parser: Usage) -> None:
     add_settings(parser)
 
 
+def adopt_options(parser: Usage) -> None:
+    """What may follow `olhar adopt`."""
+    parser.add_argument("weights", metavar="WEIGHTS", help="a safetensors file of a CLIP, or the folder of one")
+    parser.add_argument("--tokenizer", metavar="FILE", help="its tokenizer.json [the one beside the weights]")
+    parser.add_argument("--run", metavar="DIR", help="the run folder to make [runs/NAME-1, -2, ...]")
+
+
 def resume_options(parser: Usage) -> None:
     """What may follow `olhar resume`."""
     parser.add_argument("run", metavar="RUN", help=RUN)

@@ -53,6 +53,16 @@ def train(found: Namespace) -> int:
     return terminal.show_result(launch.train(found.data, run=found.run, config=config, started=started), found.json)
 
 
+def adopt(found: Namespace) -> int:
+    """Make a run of published CLIP weights, to search and to tell classes by their names without a training."""
+    must_exist(found.weights)
+    from olhar import published
+
+    path = published.adopt(found.weights, found.run, found.tokenizer).path
+    print(f"Ask it   olhar search {shlex.quote(str(path))} 'what you look for' FOLDER")
+    return 0
+
+
 def resume(found: Namespace) -> int:
     """Continue an interrupted run from its last checkpoint, to the same weights."""
     run_must_exist(found.run)
@@ -223,6 +233,7 @@ class Verb(NamedTuple):
 VERBS = {
     "check": Verb(check, "DATA", arguments.check_options),
     "train": Verb(train, "DATA", arguments.train_options),
+    "adopt": Verb(adopt, "WEIGHTS", arguments.adopt_options),
     "resume": Verb(resume, "RUN", arguments.resume_options),
     "evaluate": Verb(evaluate, "RUN DATA", arguments.evaluate_options),
     "predict": Verb(predict, "RUN IMAGE...", arguments.predict_options),

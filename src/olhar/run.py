@@ -219,11 +219,12 @@ class Run:
         )
 
     def drawings(self) -> "dict[str, Figure]":
-        """What the instruments of a detector draw of its validation images; nothing where these are gone."""
-        if not isinstance(self.task, Detect):
-            return {}
+        """What the instruments of a detector, or of words that look at patches, draw of the validation images; nothing
+        where these are gone."""
+        fused = isinstance(self.task, Align) and self.task.model.fusion is not None
+        names = DETECTOR if isinstance(self.task, Detect) else ("words",) if fused else ()
         try:
-            return {name: self.inspect(name).figure() for name in DETECTOR}
+            return {name: self.inspect(name).figure() for name in names}
         except UserError:
             return {}
 

@@ -11,17 +11,27 @@ def listen(chance: float | None = math.log(10)) -> tuple[Sentinels, list[str]]:
 def test_stuck_at_chance_speaks_once_and_only_late():
     sentinels, spoken = listen()
     for i in range(20):
-        sentinels.train(0.01 * i, 2.30, 0.0)
+        sentinels.train(0.01 * i, 20 * i, 2.30, 0.0)
     assert spoken == []  # warming up
     for _ in range(20):
-        sentinels.train(0.5, 2.30, 0.0)
+        sentinels.train(0.5, 900, 2.30, 0.0)
     assert spoken == ["stuck"]
+
+
+def test_a_short_run_is_given_its_time_and_then_told_that_it_was_short():
+    said: list[str] = []
+    sentinels = Sentinels(math.log(128), lambda name, sentence: said.append(sentence))
+    for i in range(30):
+        sentinels.train(i / 40, 2 * i, 4.85, 0.0)
+    assert said == []
+    sentinels.train(0.9, 72, 4.85, 0.0)
+    assert "72 steps: give more --epochs" in said[0]
 
 
 def test_a_model_that_learns_is_left_alone():
     sentinels, spoken = listen()
     for i in range(40):
-        sentinels.train(i / 40, 2.3 * 0.95**i, 0.05)
+        sentinels.train(i / 40, 50 * i, 2.3 * 0.95**i, 0.05)
     for i in range(10):
         sentinels.evaluated(2.3 * 0.7**i, 2.3 * 0.75**i)
     assert spoken == []
@@ -30,7 +40,7 @@ def test_a_model_that_learns_is_left_alone():
 def test_starving_loader():
     sentinels, spoken = listen()
     for _ in range(8):
-        sentinels.train(0.1, 1.0, 0.6)
+        sentinels.train(0.1, 90, 1.0, 0.6)
     assert spoken == ["starving"]
 
 

@@ -3,10 +3,16 @@
 Shapes: D width of a tower, E width of the common space.
 """
 
+import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
+
+from olhar.errors import UserError
+
+HEAD = 64  # width of a head, in both towers of all of OpenAI's and of most of open_clip's
 
 # (pattern of their name, ours); the first that fits the beginning, then all that fit the rest
 TOWERS = (
@@ -82,3 +88,46 @@ def our_name(name: str) -> str:
     for pattern, new in BLOCKS:
         name = re.sub(pattern, new, name)
     return name
+
+
+def architecture(state: Mapping[str, Tensor], activation: str, start: int, end: int) -> dict[str, Any]:
+    """What run.json's "model" says of a CLIP with a ViT, told from the shapes of its weights by the names of `Clip`.
+
+    Args:
+        activation: of its feed-forward networks, which no shape tells.
+        start, end: tokens of its vocabulary.
+
+    Raises UserError where the image tower is no ViT, or its heads are of another width.
+    """
+    patches = state.get("image_encoder.patches.proj.weight")
+    if patches is None or "image_encoder.positions.codes" not in state:
+        raise UserError("The image tower of these weights is no vision transformer: others are not known here.")
+    width, channels, patch, _ = patches.shape
+    side = patch * math.isqrt(len(state["image_encoder.positions.codes"]) - 1)
+    vocabulary, reader = state["text_encoder.words.weight"].shape
+    if width % HEAD or reader % HEAD:
+        raise UserError(f"Towers {width} and {reader} wide do not have heads of {HEAD}: such a CLIP is not known here.")
+    image = {"patch": patch, "width": width, "depth": blocks(state, "image_encoder"), "heads": width // HEAD}
+    text = {"width": reader, "layers": blocks(state, "text_encoder"), "heads": reader // HEAD, "activation": activation}
+    return {
+        "name": "vit-b32",
+        "args": image | {"pre_norm": True, "activation": activation},
+        "in_channels": channels,
+        "image_size": [side, side],
+        "text": {
+            "name": "text-clip",
+            "vocabulary": vocabulary,
+            "length": len(state["text_encoder.positions"]),
+            "start": start,
+            "end": end,
+            "args": text,
+        },
+        "width": len(state["image_projection.weight"]),
+        "frozen": "none",
+        "fusion": "none",
+    }
+
+
+def blocks(state: Mapping[str, Tensor], tower: str) -> int:
+    """How many blocks a tower has."""
+    return 1 + max(int(name.split(".")[2]) for name in state if name.startswith(f"{tower}.blocks."))

@@ -117,7 +117,7 @@ class Training:
         means, images = self.window.close(position.step)
         self.train_loss, wait = means["loss"], self.batches.wait_seconds / seconds
         self.batches.wait_seconds, self.since_log = 0.0, time.perf_counter()
-        self.sentinels.train(self.progress, self.train_loss, wait)
+        self.sentinels.train(self.progress, position.step, self.train_loss, wait)
         self.log.train(
             progress=self.progress,
             left=position.seconds * (1 - done) / done,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 Report = Callable[[str, str], None]
 
+ENOUGH = 200  # steps after which a model that can learn has begun to: to tell 128 captions apart took some 60
+
 
 @dataclass
 class Sentinels:
@@ -23,19 +25,24 @@ class Sentinels:
     validation: list[float] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
 
-    def train(self, progress: float, loss: float, wait: float) -> None:
+    def train(self, progress: float, step: int, loss: float, wait: float) -> None:
         """After each line of the training log: mean loss, and the share of the time spent waiting for data."""
         self.losses.append(loss)
         self.waits.append(wait)
         recent = self.losses[-5:]
-        late = progress > 0.25 and len(self.losses) >= 10
+        late = (progress > 0.25 and step >= ENOUGH) or progress > 0.8
         # 3% below chance is less than a model gets from the class frequencies of most data
-        if self.chance is not None and late and min(recent) > 0.97 * self.chance:
+        if self.chance is not None and late and len(self.losses) >= 10 and min(recent) > 0.97 * self.chance:
+            cause = (
+                "Likely a learning rate far too high or too low, or labels that do not belong to the images. Try "
+                "--optim.lr ten times smaller, and `olhar check`."
+                if step >= ENOUGH
+                else f"Likely it had too little time, {step} steps: give more --epochs, or a longer --budget."
+            )
             self._speak(
                 "stuck",
                 f"The loss stays at {sum(recent) / len(recent):.3f}, what guessing gives ({self.chance:.3f} nats): "
-                "the model learns nothing. Likely a learning rate far too high or too low, or labels that do not "
-                "belong to the images. Try --optim.lr ten times smaller, and `olhar check`.",
+                f"the model learns nothing. {cause}",
             )
         # the first line includes the decoding of every image, which later epochs take from the cache
         if len(self.waits) >= 6 and sum(self.waits[-5:]) / 5 > 0.3:

@@ -118,7 +118,7 @@ def draw(values: WordValues, style: Style) -> Figure:
 
 WORDS = Instrument(
     shows="where each word of a caption looks in the image, of a model whose words look at patches",
-    reading="A word takes most of the tinted patches; a caption has one scale, and pale words look everywhere a little.\n"
+    reading="A word takes most of the tinted patches; a caption has one scale, and pale words look everywhere.\n"
     "Names of things and colours should point at them; the table says how well each word fits what it found.",
     fits=needs_fusion,
     look=look,

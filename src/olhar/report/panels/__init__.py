@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from olhar.report.panels.alignment import matrix_panel, recall_panel, retrieval_panel
+from olhar.report.panels.alignment import matrix_panel, recall_panel, retrieval_panel, words_panel
 from olhar.report.panels.calibration import calibration_panel
 from olhar.report.panels.classes import classes_panel, labels_panel
 from olhar.report.panels.confusion import confusion_panel
@@ -45,6 +45,7 @@ PANELS: tuple[Callable[[Story], Panel | None], ...] = (
     recall_panel,
     matrix_panel,
     retrieval_panel,
+    words_panel,
     mistakes_panel,
     errors_panel,
     worst_masks_panel,

@@ -3,8 +3,10 @@
 import numpy as np
 from markupsafe import Markup
 
+from olhar.inspection.figure import inline
+from olhar.inspection.instruments import INSTRUMENTS
 from olhar.report.parts import join, part
-from olhar.report.pictures import data_uri
+from olhar.report.pictures import data_uri, lighter
 from olhar.report.story import Panel, Story
 from olhar.report.svg import picture, tag
 from olhar.report.words import number, percent
@@ -33,6 +35,11 @@ def recall_panel(story: Story) -> Panel | None:
         "its image. Recall at 5: how many find it among the five most similar. Half find it at the median rank or "
         "before."
     )
+    if "mean_recall_before" in values:
+        reading += (
+            f" The nearest by their vectors are put in order by words that look at patches (Figure 4.2): without, the "
+            f"mean recall is {percent(values['mean_recall_before'])}, with them {percent(values['mean_recall'])}."
+        )
     return Panel("recall", "Finding each other", reading, part("table", heads, rows))
 
 
@@ -102,3 +109,11 @@ def retrieval_panel(story: Story) -> Panel | None:
     )
     body = join(part("strips", rows, False), part("heading", "Worst described"), part("pictures", items, False))
     return Panel("retrievals", "Searches", reading, body)
+
+
+def words_panel(story: Story) -> Panel | None:
+    figure = story.drawings.get("words")
+    if story.task != "align" or figure is None:
+        return None
+    reading = f"{INSTRUMENTS['words'].reading} Of the validation split (Figure 4.2)."
+    return Panel("words", "Where words look", reading, part("figure", Markup(lighter(inline(figure)))))

@@ -91,7 +91,7 @@ def kinds_panel(story: Story) -> Panel | None:
 
 
 def inside_panel(story: Story) -> Panel | None:
-    if not story.drawings:
+    if story.task != "detect" or not story.drawings:
         return None
     parts = []
     for name, figure in story.drawings.items():
