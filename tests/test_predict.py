@@ -13,9 +13,10 @@ from PIL import Image
 
 from olhar import cli
 from olhar.errors import UserError
-from olhar.pictures import WIDTH, draw, font, shortened
+from olhar.pictures import LINE, WIDTH, captioned, draw, font, shortened, wrapped
 from olhar.predict import document, expand, predict_files, table_row
 from olhar.run import Run, load
+from olhar.tasks.align import CaptionPrediction
 from olhar.tasks.classify import ClassPrediction
 from olhar.tasks.regress import NumberPrediction
 
@@ -180,6 +181,21 @@ def test_any_shape_of_image_is_drawn(height: int, width: int):
     sheet = draw(torch.full((1, height, width), 7, dtype=torch.uint8), AGE)
     assert sheet.width == WIDTH
     assert sheet.height <= 800
+
+
+def test_captions_stand_below_their_image_and_long_ones_are_wrapped():
+    long = "a very long caption that nobody could read in one line, " * 2
+    few = CaptionPrediction("a.png", (long, "a cat", "a dog"), (0.5, 0.31, -0.1), (0.7, 0.2, 0.1))
+    sheet = captioned(torch.full((3, 20, 40), 255, dtype=torch.uint8), few, k=3)
+    assert captioned(torch.zeros(3, 20, 40, dtype=torch.uint8), few, k=1).height == sheet.height - 2 * LINE
+    ink = np.asarray(sheet.convert("L"))[240:] < 128
+    assert not ink[:, :10].any()
+    assert not ink[:, WIDTH - 10 :].any()
+    lines = wrapped(long, font(20), 380)
+    assert len(lines) == 3
+    assert all(font(20).getlength(line) <= 380 for line in lines)
+    assert lines[-1].endswith("…")
+    assert wrapped("a cat", font(20), 380) == ["a cat"]
 
 
 def test_pictures_of_one_name_do_not_replace_each_other(trained: Path, colours: Path, tmp_path: Path):

@@ -19,6 +19,7 @@ from olhar.data.palette import palette
 from olhar.data.sample import Colour
 from olhar.errors import UserError
 from olhar.ops.image import overlay
+from olhar.tasks.align import CaptionPrediction
 from olhar.tasks.box_task import BoxPrediction
 from olhar.tasks.classify import ClassPrediction
 from olhar.tasks.pixel_task import ImagePrediction
@@ -30,6 +31,7 @@ TALLEST = 640  # pixels of the image: what lies beyond is fitted in with margins
 INK, FAINT, PAPER, BAR, TRACK = "#1a1a2e", "#6b7280", "#ffffff", "#2f6fde", "#e8ecf3"
 LONGEST, TAG = 960, 12  # pixels: of a picture with boxes the longer side at most, and the font of their tags
 LEGEND = 8  # classes of a mask that are named: more do not fit below a picture
+MOST_LINES = 3  # of a caption
 MARGIN, TITLE, TEXT, LINE = 20, 34, 20, 34  # pixels: margin, font sizes, height of a bar's line
 
 
@@ -96,7 +98,41 @@ def picture_of(path: Path, prediction: Prediction, k: int) -> Image.Image:
         return beside(decode(path, side=WIDTH), prediction.image)
     if isinstance(prediction, BoxPrediction):
         return boxes_on(path, prediction)
+    if isinstance(prediction, CaptionPrediction):
+        return captioned(decode(path, side=WIDTH), prediction, k)
     return draw(decode(path, side=WIDTH), prediction, k)
+
+
+def captioned(image: Tensor, prediction: CaptionPrediction, k: int) -> Image.Image:
+    """The picture [C, H, W] uint8 above the k texts that fit it best and their similarities; long ones are wrapped."""
+    picture, space = fitted(image), WIDTH - 2 * MARGIN - 70
+    said = [
+        (wrapped(text, font(TEXT, bold=i == 0), space), similarity)
+        for i, (text, similarity) in enumerate(prediction.top(k))
+    ]
+    height = 2 * MARGIN + sum(LINE * len(lines) for lines, _ in said)
+    sheet = Image.new("RGB", (WIDTH, picture.height + height), PAPER)
+    sheet.paste(picture, ((WIDTH - picture.width) // 2, 0))
+    pen, top = ImageDraw.Draw(sheet), picture.height + MARGIN
+    for i, (lines, similarity) in enumerate(said):
+        pen.text((WIDTH - MARGIN, top), f"{similarity:.2f}", FAINT, font(TEXT), anchor="rt")
+        for line in lines:
+            pen.text((MARGIN, top), line, INK, font(TEXT, bold=i == 0), anchor="lt")
+            top += LINE
+    return sheet
+
+
+def wrapped(text: str, face: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """`text` in at most `MOST_LINES` lines that are no wider than `width` pixels; what is left is cut."""
+    lines, words = [""], text.split()
+    while words:
+        longer = f"{lines[-1]} {words[0]}".strip()
+        if lines[-1] and face.getlength(longer) > width and len(lines) < MOST_LINES:
+            lines.append("")
+        else:
+            lines[-1] = longer
+            words.pop(0)
+    return [shortened(line, face, width) for line in lines]
 
 
 def boxes_on(path: Path, prediction: BoxPrediction) -> Image.Image:

@@ -125,6 +125,19 @@ def test_the_mask_ends_with_the_end_though_pads_may_be_ends_or_words(clip: Token
         assert (mask.long().diff(dim=1) <= 0).all()
 
 
+def test_words_know_their_tokens(clip: Tokenizer):
+    text = "A  red cat's unheardofword, \u00e9t\u00e9 &amp; \N{CAT FACE}"
+    for tokenizer in (clip, Tokenizer.train(["a red cat", "a red cat's ball"])):
+        words, length = tokenizer.words(text, 77), len(tokenizer.pieces([text])[0]) + 2
+        assert [word for word, _ in words[:3]] == ["A", "red", "cat"]
+        assert [word for word, _ in words if "h" in word] == ["unheardofword"]
+        assert "\u00e9t\u00e9" in [word for word, _ in words]
+        assert words[-1][0] == "\N{CAT FACE}"
+        assert [place for _, places in words for place in places] == list(range(1, length - 1))
+        assert tokenizer.words(text, 4) == words[:2]
+    assert "&" in [word for word, _ in clip.words(text, 77)]
+
+
 def test_signs_in_a_caption_are_plain_text(clip: Tokenizer):
     for tokenizer, sign in ((Tokenizer.train(CAPTIONS), "<end>"), (clip, "<|endoftext|>")):
         tokens = tokenizer.encode([f"a {sign} dog"], 30)

@@ -28,8 +28,8 @@ def run(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> olhar.Run:
     return olhar.train(colours, run=folder, quiet=True, **small, **quick)
 
 
-# tests/inspection/test_detector_inside.py and test_attention_maps.py
-OF_OTHERS = {"anchors", "assignment", "objectness", "suppression", "attention"}
+# tests/inspection/test_detector_inside.py, test_attention_maps.py, tests/test_fusion_runs.py
+OF_OTHERS = {"anchors", "assignment", "objectness", "suppression", "attention", "words"}
 
 
 @pytest.mark.parametrize("name", [name for name in INSTRUMENTS if name not in OF_OTHERS])

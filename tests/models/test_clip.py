@@ -103,6 +103,16 @@ def test_other_weights_are_refused_in_one_sentence(tmp_path: Path):
         load_towers(ours(), tmp_path / "other.safetensors")
 
 
+def test_published_weights_leave_a_fusion_new(tmp_path: Path):
+    save_file(small().state_dict(), tmp_path / "plain.safetensors")
+    torch.manual_seed(5)
+    model = clip(encoder("cnn-tiny", 3, (16, 16)), text_encoder("text-small", 99, 8, END), 16, fused=True)
+    report = load_towers(model, tmp_path / "plain.safetensors")
+    assert {name.partition(".")[0] for name in report.missing} == {"fusion"}
+    assert torch.equal(model.image_projection.weight, small().image_projection.weight)
+    assert "untrained: fusion." in report.sentence
+
+
 def test_the_image_tower_alone_may_have_weights(tmp_path: Path):
     """Those of any encoder; the text tower stays new."""
     other, model = encoder("cnn-tiny", 3, (16, 16)), small()

@@ -35,6 +35,8 @@ def test_zero_may_be_a_word_and_the_first_end_counts():
     assert inside.sum(1).tolist() == [4, 6, 5]
     same = torch.tensor([[END, 4, END, END]])  # one sign for start, end and padding
     assert encoder().inside(same).tolist() == [[True, True, True, False]]
+    assert encoder().spoken(TOKENS).sum(1).tolist() == [2, 4, 3]
+    assert encoder().spoken(same).tolist() == [[False, True, False, False]]
 
 
 def test_the_end_and_the_mean_are_what_they_say():

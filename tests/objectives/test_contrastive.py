@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, multiprocessing, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from olhar.layers.fusion import Fusion
 from olhar.objectives.contrastive import Contrastive
 from olhar.ops.gather import alone, gather
 
@@ -73,18 +74,31 @@ def test_logits_are_exact_within_autocast():
     assert torch.allclose(rounded, Contrastive(image, text, torch.tensor(100.0)).nll(), atol=1e-5)
 
 
+def test_what_is_compared_closer_counts_for_half():
+    image, text = units(6, 7), units(6, 8)
+    same = torch.tensor([0, 1, 1, 2, 3, 4])
+    closer = Contrastive(image, text, torch.tensor(3.0), lambda a, b: (a @ b.T).relu())
+    both = Contrastive(image, text, SCALE, closer=closer).nll(same)
+    assert torch.allclose(both, (Contrastive(image, text, SCALE).nll(same) + closer.nll(same)) / 2)
+    assert torch.allclose(closer.logits, 3 * (image @ text.T).relu())
+
+
 class Pairs(nn.Module):
-    """Two towers of one layer each."""
+    """Two towers of one layer each, and words that look at patches: three each, of two numbers."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
         self.image, self.text = nn.Linear(6, 5), nn.Linear(7, 5)
         self.log_scale = nn.Parameter(torch.tensor(2.0))
+        self.fusion = Fusion(2, 2, 4)
 
     def forward(self, image: Tensor, text: Tensor, same: Tensor) -> Tensor:
         towers = normalize(self.image(image), dim=1), normalize(self.text(text), dim=1)
-        return Contrastive(*towers, self.log_scale.exp()).nll(same).mean()
+        patches = self.fusion.patches(image.view(-1, 2, 3, 1))
+        words = self.fusion.words(text[:, :6].unflatten(1, (3, 2)), torch.ones(len(text), 3, dtype=torch.bool))
+        closer = Contrastive(patches, words, self.fusion.scale, self.fusion.scores)
+        return Contrastive(*towers, self.log_scale.exp(), closer=closer).nll(same).mean()
 
 
 def data() -> tuple[Tensor, Tensor, Tensor]:

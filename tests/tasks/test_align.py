@@ -20,9 +20,9 @@ from olhar.tasks.align import Align, Candidates, CaptionPrediction
 TOKENS = torch.tensor([[1, 4, 2, 0], [1, 5, 6, 2], [1, 4, 2, 0]])
 
 
-def task(**settings) -> Align:
+def task(fused: bool = False, **settings) -> Align:
     torch.manual_seed(0)
-    model = clip(encoder("cnn-tiny", 3, (16, 16)), text_encoder("text-small", 9, 4, 2, layers=1), 8)
+    model = clip(encoder("cnn-tiny", 3, (16, 16)), text_encoder("text-small", 9, 4, 2, layers=1), 8, fused=fused)
     return Align(model, [0.5] * 3, [0.2] * 3, **settings).eval()
 
 
@@ -76,6 +76,60 @@ def test_every_caption_of_an_image_is_a_candidate():
     chance = ((3 + 1 + 2) / 4 / 3 + (2 + 2 + 1 + 1) / 3 / 4) / 2
     assert values["recall_1_chance"] == pytest.approx(chance)
     assert values["image_to_text_recall_5"] == 1
+
+
+def test_with_words_that_look_at_patches_the_nearest_are_ordered_by_them():
+    made, data = task(fused=True, batch_size=64), batch()
+    fusion = made.model.fusion
+    assert fusion is not None
+    with torch.inference_mode():
+        output = made.output(data)
+        image, text = made.read_images(data), made.model.read_text(data["tokens"])
+        assert image.parts is not None
+        assert text.parts is not None
+        assert text.parts.norm(dim=-1).round().tolist() == [[0, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]]
+        scores = fusion.scores(image.parts, text.parts)
+        made.candidates = Candidates(("a cat", "two dogs"), text.whole[:2], text.parts[:2])
+        answers = made.predict(data)
+        key = token_keys(TOKENS)
+        plain, closer = Contrastive(*output_of(output)), output.closer
+        assert closer is not None
+        assert torch.allclose(made.nll(output, data), (plain.nll(key) + closer.nll(key)) / 2)
+        assert torch.allclose(closer.logits, fusion.scale * scores)
+        for answer, row in zip(answers, scores[:, :2], strict=True):
+            assert isinstance(answer, CaptionPrediction)
+            assert answer.similarities == pytest.approx(row.sort(descending=True).values.tolist(), abs=1e-6)
+            assert sum(answer.probabilities) == pytest.approx(1)
+        found = made.metrics()
+        data["others"] = [TOKENS[1:2], TOKENS[:0], TOKENS[:2]]
+        made.update(found, output, data)
+        assert 0 <= results(found)["mean_recall_before"] <= 1
+
+
+def output_of(output: Contrastive) -> tuple:
+    return output.image, output.text, output.scale
+
+
+def test_every_parameter_of_a_fusion_learns_and_one_batch_is_learnt():
+    made, data = task(fused=True, batch_size=3), batch()
+    data["tokens"] = torch.tensor([[1, 4, 2, 0], [1, 5, 6, 2], [1, 7, 2, 0]])
+    optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = made(data)["loss"]
+        loss.backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
+        optimizer.step()
+    assert loss.item() < 0.3 < math.log(3)
+
+
+def test_patches_are_those_of_the_coarsest_map_that_still_shows_where():
+    made = task(fused=True).model
+    stride = made.image_encoder.strides[made.level]
+    assert (16 // stride) ** 2 >= 49
+    assert all((16 // coarser) ** 2 < 49 for coarser in made.image_encoder.strides if coarser > stride)
+    with pytest.raises(UserError, match="Fusion needs an encoder that gives maps"):
+        clip(encoder("linear", 3, (16, 16)), text_encoder("text-small", 9, 4, 2), 8, fused=True)
 
 
 def collection() -> Collection:
