@@ -56,7 +56,8 @@ class Fusion(nn.Module):
 
     def weights(self, patches: Float[Tensor, "N P E"], words: Float[Tensor, "N L E"]) -> Float[Tensor, "N L P"]:
         """Where each word of a caption looks in its own image; each row sums to 1."""
-        return self.looks(words @ patches.mT)
+        with torch.autocast(patches.device.type, enabled=False):
+            return self.looks(words @ patches.mT)
 
     def looks(self, cosines: Float[Tensor, "... P"]) -> Float[Tensor, "... P"]:
         """From cosines of a word with all patches to its attention (Eq 3.4)."""

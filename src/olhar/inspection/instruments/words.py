@@ -92,7 +92,7 @@ def word_maps(model: Clip, image: Tensor, tokens: Tensor) -> tuple[Tensor, Tenso
     weights = fusion.weights(patches, words)
     height, width = image.shape[2:]
     heats = weights.unflatten(-1, (math.ceil(height / stride), math.ceil(width / stride)))
-    return heats, ((weights @ patches) * words).sum(-1)
+    return heats, torch.einsum("nlp,npe,nle->nl", weights, patches, words)
 
 
 def draw(values: WordValues, style: Style) -> Figure:
