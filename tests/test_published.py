@@ -65,7 +65,10 @@ def test_they_give_open_clips_vectors_and_are_searched(weights: Path, images: Pa
     told = run.evaluate(images, classes=["red", "blue"], prompts=["a {} dot"])
     assert told["accuracy_chance"] == 0.5
     assert run.predict(images / "red", classes=["red", "blue"])[0].row()["caption"] in ("red", "blue")
-    for ask, sentence in ((lambda: run.search("red"), "name the folder"), (lambda: run.predict(images), "--classes")):
+    for ask, sentence in (
+        (lambda: run.search("red"), "no data of its own' to search: give one"),
+        (lambda: run.predict(images), "--classes"),
+    ):
         with pytest.raises(UserError, match=sentence):
             ask()
 

@@ -17,6 +17,7 @@ from olhar.folder import RunFolder, versions
 from olhar.models.clip import Clip
 from olhar.models.clip_names import architecture, clip_names, is_clip
 from olhar.models.weights import find, load_towers, read_state
+from olhar.predict import missing
 from olhar.run import Run
 from olhar.train.checkpoint import save_tensors
 from olhar.train.device import describe_machine, pick_device
@@ -38,6 +39,9 @@ def adopt(
     Raises:
         UserError: the weights are none of a CLIP, their tokenizer is missing, or the run folder is taken.
     """
+    RunFolder.refuse_taken(run)
+    if not Path(weights).expanduser().exists():
+        raise UserError(missing(Path(weights).expanduser()))
     file = find(str(weights), download=False)
     state = read_state(file)
     if not is_clip(state):
@@ -63,7 +67,7 @@ def adopt(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"olhar adopt {weights}",
         "task": {"name": "align", "settings": settings},
-        "data": data_facts(Collection("", "none", "align", [], said)) | {"path": ""},
+        "data": data_facts(Collection("no data of its own", "none", "align", [], said)),
         "model": model,
         "machine": describe_machine(pick_device(device)) | {"processes": 1},
         "watch": task.watch,

@@ -99,8 +99,6 @@ def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 
         best = nearest(known.whole, asked.whole[0], top, closer)
         shown = tuple(Hit(texts[i], value) for i, value in best)
         return Search(query, by, "texts", shown, len(texts), 0, time.perf_counter() - start, closely=closer is not None)
-    if not (folder or run.folder.facts["data"]["path"]):
-        raise UserError(f"{run.folder.path} learnt from no images of yours: name the folder to search.")
     index = index_of(run, reader, Path(folder or run.folder.facts["data"]["path"]).expanduser())
     start = time.perf_counter()
     closer = None

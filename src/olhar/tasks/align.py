@@ -115,12 +115,10 @@ class Align(Task[Contrastive]):
             places, alike = rerank(alike, parts.of_image)
             best, scale = alike, self.model.fusion.scale
         p = (best * scale - (alike * scale).logsumexp(1, keepdim=True)).exp()
-        rows = zip(ids, best.tolist(), places.tolist(), p.tolist(), strict=True)
+        rows = zip(ids, *(some[:, :NEAREST].tolist() for some in (places, best, p)), strict=True)
         return [
-            CaptionPrediction(
-                id, tuple(among.texts[k] for k in which[:NEAREST]), tuple(values[:NEAREST]), tuple(chances[:NEAREST])
-            )
-            for id, values, which, chances in rows
+            CaptionPrediction(id, tuple(among.texts[k] for k in which), tuple(values), tuple(probabilities))
+            for id, which, values, probabilities in rows
         ]
 
     def describe_truth(self, batch: Batch) -> list[Any]:
