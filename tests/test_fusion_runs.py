@@ -66,7 +66,7 @@ def test_a_search_orders_the_nearest_by_their_patches(run: Run, data: Path, tmp_
     assert "green" in run.predict(data / "1.png")[0].row()["caption"]
     assert cli.main(["search", str(run.path), "a red square", str(data), "--html", str(tmp_path / "a.html")]) == 0
     assert "fit" in capsys.readouterr().out
-    assert "how well words fit" in (tmp_path / "a.html").read_text()
+    assert "how well words fit patches" in (tmp_path / "a.html").read_text()
 
 
 def test_words_point_at_what_they_name(run: Run, data: Path, tmp_path: Path, capsys):

@@ -17,7 +17,9 @@ from olhar.search import Hit, Search
 def write_gallery(found: Search, path: Path, version: str, run: str) -> Path:
     """Write the page. Raises UserError where it cannot be written."""
     count = f"{found.searched:,} {found.kind}"
-    number = "how well words fit the patches they look at" if found.closely else "the cosine of their vectors"
+    number = "the cosine of their vectors"
+    if found.closely:
+        number = f"the mean of {number[4:]} and of how well words fit patches"
     reading = f"The nearest of {count}, the nearest first; the number is {number}, at most 1."
     query = pictures([Hit(found.query, 1.0)], False) if found.by == "image" else Markup("")
     body = pictures(found.shown, True) if found.kind == "images" else table(found)

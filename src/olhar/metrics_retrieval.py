@@ -59,11 +59,13 @@ def guess(belonging: Int[Tensor, " n"], count: int, k: int) -> Float[Tensor, ""]
 
 @dataclass(frozen=True)
 class Parts:
-    """What is compared closely: patches [I, P, E] with words [T, L, E], by `compare`, which gives [I, T]."""
+    """What is compared closely: patches [I, P, E] with words [T, L, E], by `compare`, which gives [I, T]; `share`: how
+    much that counts beside the product of the vectors."""
 
     patches: Tensor
     words: Tensor
     compare: Callable[[Tensor, Tensor], Tensor]
+    share: float
 
     def of_image(self, image: int, texts: Int[Tensor, " k"]) -> Float[Tensor, " k"]:
         """How well some captions fit an image."""
@@ -82,20 +84,25 @@ def ranks(
 ) -> Ranks:
     """Places by similarity; with `parts` the nearest are compared again. What is exactly as similar stands before and
     after in turn: half of it counts, so that who gives all the same vector is no better than who guesses."""
-    of_text = all_places(image, text, belongs, parts.of_image if parts else None)
-    of_image = all_places(text, image, belongs.mT, parts.of_text if parts else None)
+    share = parts.share if parts else 0.0
+    of_text = all_places(image, text, belongs, parts.of_image if parts else None, share)
+    of_image = all_places(text, image, belongs.mT, parts.of_text if parts else None, share)
     return Ranks(of_text, of_image, belongs.sum(1), belongs.sum(0))
 
 
 def all_places(
-    asking: Float[Tensor, "n E"], found: Float[Tensor, "m E"], belongs: Bool[Tensor, "n m"], closer: Closer | None
+    asking: Float[Tensor, "n E"],
+    found: Float[Tensor, "m E"],
+    belongs: Bool[Tensor, "n m"],
+    closer: Closer | None,
+    share: float,
 ) -> Float[Tensor, " n"]:
     """`best_place` of each row of `asking` among the rows of `found`."""
     places = []
     for start in range(0, len(asking), ROWS):
         similarity = asking[start : start + ROWS] @ found.mT
         if closer is not None:
-            again = rerank(similarity, lambda i, some, start=start: closer(start + i, some))
+            again = rerank(similarity, lambda i, some, start=start: closer(start + i, some), share)
             similarity = reordered(similarity, *again)
         places.append(best_place(similarity, belongs[start : start + ROWS]))
     return torch.cat(places)
@@ -117,15 +124,15 @@ class Retrieval(Metric):
     its image [m], and keys of the captions [m], equal where captions are: they are candidates once.
 
     Args:
-        compare: of patches [n, P, E] and words [m, L, E], then fed too: how alike they are, [n, m]. The nearest are
-            put in order by it, as a search does; "mean_recall_before" is by the vectors alone.
+        compare, share: of patches [n, P, E] and words [m, L, E], then fed too, how alike they are, [n, m], and how much
+            it counts. The nearest are put in order by it, as a search does; "mean_recall_before" is by vectors alone.
     """
 
     full_state_update = False
 
-    def __init__(self, compare: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
+    def __init__(self, compare: Callable[[Tensor, Tensor], Tensor] | None = None, share: float = 1.0) -> None:
         super().__init__()
-        self.compare, self.fed = compare, STATES if compare else STATES[:5]
+        self.compare, self.share, self.fed = compare, share, STATES if compare else STATES[:5]
         for name in self.fed:
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -146,7 +153,7 @@ class Retrieval(Metric):
         if self.compare is None:
             return plain
         patches, words = (dim_zero_cat(getattr(self, name)) for name in STATES[5:])
-        closely = Parts(patches[first], words[first_text], self.compare)
+        closely = Parts(patches[first], words[first_text], self.compare, self.share)
         closer = ranks(image, text, belongs, closely).scores()
         return closer | {"mean_recall_before": plain["mean_recall"]}
 

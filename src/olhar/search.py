@@ -96,7 +96,7 @@ def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 
         start = time.perf_counter()
         # two texts are compared as wholes: neither has patches to look at
         closer = comparing(reader, asked.parts, known.parts) if by == "image" else None
-        best = nearest(known.whole, asked.whole[0], top, closer)
+        best = nearest(known.whole, asked.whole[0], top, closer, reader.task.model.share)
         shown = tuple(Hit(texts[i], value) for i, value in best)
         return Search(query, by, "texts", shown, len(texts), 0, time.perf_counter() - start, closely=closer is not None)
     index = index_of(run, reader, Path(folder or run.folder.facts["data"]["path"]).expanduser())
@@ -104,7 +104,7 @@ def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 
     closer = None
     if by == "text" and asked.parts is not None:
         closer = looking(run, reader, index, asked.parts)
-    best = nearest(index.vectors, asked.whole[0], top, closer)
+    best = nearest(index.vectors, asked.whole[0], top, closer, reader.task.model.share)
     took = time.perf_counter() - start
     shown = tuple(Hit(str(index.paths[i]), value) for i, value in best)
     bad = index.unreadable
@@ -115,7 +115,11 @@ Compare = Callable[[Tensor], Tensor]  # of the places of some [k], how alike the
 
 
 def nearest(
-    vectors: Float[Tensor, "N E"], query: Float[Tensor, " E"], top: int, closer: Compare | None = None
+    vectors: Float[Tensor, "N E"],
+    query: Float[Tensor, " E"],
+    top: int,
+    closer: Compare | None = None,
+    share: float = 1.0,
 ) -> list[tuple[int, float]]:
     """Places and similarities of the `top` rows most similar to `query`, by one product and a partial sort; with
     `closer` the first of them in the order it gives."""
@@ -123,7 +127,7 @@ def nearest(
     if closer is None:
         values, places = alike.topk(min(top, len(vectors)))
     else:
-        places, values = rerank(alike, lambda _, some: closer(some), max(top, SHORTLIST))
+        places, values = rerank(alike, lambda _, some: closer(some), share, max(top, SHORTLIST))
     return list(zip(places[0, :top].tolist(), values[0, :top].tolist(), strict=True))
 
 

@@ -11,6 +11,8 @@ def test_only_the_shortlist_is_put_in_order():
     places, alike = rerank(similarity, lambda row, some: closer[row, some], most=3)
     assert places.tolist() == [[2, 3, 0], [1, 4, 3]]
     assert torch.allclose(alike, torch.tensor([[0.3, 0.2, 0.1], [-0.2, -0.4, -0.9]]))
+    _, mixed = rerank(similarity, lambda row, some: closer[row, some], share=0.25, most=1)
+    assert torch.allclose(mixed, torch.tensor([[0.75 * 0.9 + 0.25 * 0.1], [0.75 * 0.4 - 0.25 * 0.4]]))
     whole = reordered(similarity, places, alike)
     assert whole.argsort(dim=1, descending=True).tolist() == [[2, 3, 0, 1, 4], [1, 4, 3, 2, 0]]
 

@@ -96,7 +96,9 @@ def test_with_words_that_look_at_patches_the_nearest_are_ordered_by_them():
         assert closer is not None
         assert torch.allclose(made.nll(output, data), (plain.nll(key) + closer.nll(key)) / 2)
         assert torch.allclose(closer.logits, fusion.scale * scores)
-        for answer, row in zip(answers, scores[:, :2], strict=True):
+        assert made.model.share == pytest.approx(0.5)  # before the training both scales are the paper's
+        both = (scores + image.whole @ text.whole.T) / 2
+        for answer, row in zip(answers, both[:, :2], strict=True):
             assert isinstance(answer, CaptionPrediction)
             assert answer.similarities == pytest.approx(row.sort(descending=True).values.tolist(), abs=1e-6)
             assert sum(answer.probabilities) == pytest.approx(1)

@@ -93,6 +93,14 @@ class Clip(nn.Module):
         """What cosines are multiplied by: 1 / temperature."""
         return inverse_temperature(self.log_scale)
 
+    @property
+    def share(self) -> float:
+        """Of how alike an image and a caption are, what their words find in patches, where they are looked at: both
+        logits are added up, so that each cosine counts as much as it was learnt to be multiplied by."""
+        if self.fusion is None:
+            return 0.0
+        return float(self.fusion.scale.detach() / (self.scale + self.fusion.scale).detach())
+
     def encode_image(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N E"]:
         """Unit vectors of images, in float32 at least."""
         return self.read_image(image).whole

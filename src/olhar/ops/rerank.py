@@ -1,6 +1,6 @@
 """Search in two stages: products of vectors find the nearest, and a costlier comparison puts those few in order.
 
-(As ALBEF does it: Li et al. 2021, arXiv 2107.07651, section 4.)
+(As BLIP does it, where both are added up: Li et al. 2022, arXiv 2201.12086, section 4.1.)
 
 Shapes: n queries, m things to be found, k of the shortlist.
 """
@@ -16,10 +16,17 @@ SHORTLIST = 32  # compared closely: what is not among the first 32 by its vector
 Closer = Callable[[int, Tensor], Tensor]  # a query and the places of some [k] -> how alike they are, [k], at most 1
 
 
-def rerank(similarity: Float[Tensor, "n m"], closer: Closer, most: int = SHORTLIST) -> tuple[Tensor, Tensor]:
-    """Of each query the places of the `most` most similar, [n, k], and how alike they are by `closer`, best first."""
-    places = similarity.topk(min(most, similarity.shape[1]), dim=1).indices
-    alike = torch.stack([closer(i, own) for i, own in enumerate(places)])
+def rerank(
+    similarity: Float[Tensor, "n m"], closer: Closer, share: float = 1.0, most: int = SHORTLIST
+) -> tuple[Tensor, Tensor]:
+    """Of each query the places of the `most` most similar, [n, k], and how alike they are after a closer look, best first.
+
+    Args:
+        share: how much of that is `closer`; the rest is `similarity`.
+    """
+    first, places = similarity.topk(min(most, similarity.shape[1]), dim=1)
+    second = torch.stack([closer(i, own) for i, own in enumerate(places)]).to(first)
+    alike = share * second + (1 - share) * first
     order = alike.argsort(dim=1, descending=True, stable=True)
     return places.gather(1, order), alike.gather(1, order)
 

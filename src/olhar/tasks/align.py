@@ -38,8 +38,8 @@ class Candidates:
 
 @dataclass(frozen=True)
 class CaptionPrediction(Prediction):
-    """The candidates that fit an image best, best first: their cosines, or how well their words fit the patches, and
-    probabilities among all candidates, or those that were compared so."""
+    """The candidates that fit an image best, best first: their cosines, or the mean of these and of how well words fit
+    patches, and probabilities among all candidates, or those that were looked at so closely."""
 
     captions: tuple[str, ...]
     similarities: tuple[float, ...]
@@ -110,10 +110,11 @@ class Align(Task[Contrastive]):
         """The candidates of each image, by similarity."""
         alike, scale = image.whole @ among.vectors.to(image.whole).mT, self.model.scale
         best, places = alike.topk(min(NEAREST, len(among.texts)), dim=1)
-        if self.model.fusion is not None and image.parts is not None and among.words is not None:
-            parts = Parts(image.parts, among.words.to(image.parts), self.model.fusion.scores)
-            places, alike = rerank(alike, parts.of_image)
-            best, scale = alike, self.model.fusion.scale
+        fusion, share = self.model.fusion, self.model.share
+        if fusion is not None and image.parts is not None and among.words is not None:
+            parts = Parts(image.parts, among.words.to(image.parts), fusion.scores, share)
+            places, alike = rerank(alike, parts.of_image, share)
+            best, scale = alike, (scale + fusion.scale) / 2
         p = (best * scale - (alike * scale).logsumexp(1, keepdim=True)).exp()
         rows = zip(ids, *(some[:, :NEAREST].tolist() for some in (places, best, p)), strict=True)
         return [
@@ -125,7 +126,8 @@ class Align(Task[Contrastive]):
         return list(batch["text"])
 
     def metrics(self) -> dict[str, Metric]:
-        return {self.watch: Retrieval(self.model.fusion.scores if self.model.fusion else None)}
+        fusion = self.model.fusion
+        return {self.watch: Retrieval(fusion.scores, self.model.share) if fusion else Retrieval()}
 
     def update(self, metrics: dict[str, Metric], output: Contrastive, batch: Batch) -> None:
         """With all captions an image has, where the batch brings the others along."""

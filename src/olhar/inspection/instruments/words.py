@@ -15,7 +15,7 @@ from olhar.inspection.instruments.attention import enlarge
 from olhar.models.clip import Clip
 from olhar.tasks.align import Align
 
-IMAGES, ACROSS = 4, 7  # of a figure: images, unless they are given, and pictures in a row
+IMAGES, ACROSS = 4, 9  # of a figure: images, unless more are given, and pictures in a row
 MOST_WORDS = 20  # of a caption: a page has room for no more
 
 
@@ -100,8 +100,9 @@ def draw(values: WordValues, style: Style) -> Figure:
     rows_of = [-(-len(one.words) // (ACROSS - 1)) for one in values.said]
     across = min(ACROSS, 1 + max(len(one.words) for one in values.said))
     shape = values.said[0].image.shape
-    cell = min(FULL / across, 1.6)
-    figure, axes = grid(sum(rows_of), across, cell * across, sum(rows_of) * (cell * shape[1] / shape[2] + 0.22))
+    cell = min(FULL / across, 1.4)
+    figure, axes = grid(sum(rows_of), across, cell * across, sum(rows_of) * (cell * shape[1] / shape[2] + 0.16))
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
     for axis in axes.flat:
         bare(axis)
     for start, one in zip(np.cumsum(rows_of) - rows_of, values.said, strict=True):
