@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from olhar.ops.rerank import Closer, reordered, rerank
+from olhar.ops.rerank import reordered, rerank
 
 AT = (1, 5, 10)
 ROWS = 1024  # of the matrix of similarities at a time: 25,000 captions then take 100 MB
@@ -67,13 +67,21 @@ class Parts:
     compare: Callable[[Tensor, Tensor], Tensor]
     share: float
 
-    def of_image(self, image: int, texts: Int[Tensor, " k"]) -> Float[Tensor, " k"]:
-        """How well some captions fit an image."""
-        return self.compare(self.patches[image : image + 1], self.words[texts])[0]
+    def texts(self, similarity: Float[Tensor, "n T"], first: int = 0) -> tuple[Tensor, Tensor]:
+        """Of the images `first`, `first` + 1, ... the nearest texts; see `rerank`."""
 
-    def of_text(self, text: int, images: Int[Tensor, " k"]) -> Float[Tensor, " k"]:
-        """How well a caption fits some images."""
-        return self.compare(self.patches[images], self.words[text : text + 1])[:, 0]
+        def closer(i: int, some: Tensor) -> Tensor:
+            return self.compare(self.patches[first + i : first + i + 1], self.words[some])[0]
+
+        return rerank(similarity, closer, self.share)
+
+    def images(self, similarity: Float[Tensor, "n I"], first: int = 0) -> tuple[Tensor, Tensor]:
+        """Of the texts `first`, `first` + 1, ... the nearest images."""
+
+        def closer(i: int, some: Tensor) -> Tensor:
+            return self.compare(self.patches[some], self.words[first + i : first + i + 1])[:, 0]
+
+        return rerank(similarity, closer, self.share)
 
 
 def ranks(
@@ -84,9 +92,8 @@ def ranks(
 ) -> Ranks:
     """Places by similarity; with `parts` the nearest are compared again. What is exactly as similar stands before and
     after in turn: half of it counts, so that who gives all the same vector is no better than who guesses."""
-    share = parts.share if parts else 0.0
-    of_text = all_places(image, text, belongs, parts.of_image if parts else None, share)
-    of_image = all_places(text, image, belongs.mT, parts.of_text if parts else None, share)
+    of_text = all_places(image, text, belongs, parts.texts if parts else None)
+    of_image = all_places(text, image, belongs.mT, parts.images if parts else None)
     return Ranks(of_text, of_image, belongs.sum(1), belongs.sum(0))
 
 
@@ -94,16 +101,14 @@ def all_places(
     asking: Float[Tensor, "n E"],
     found: Float[Tensor, "m E"],
     belongs: Bool[Tensor, "n m"],
-    closer: Closer | None,
-    share: float,
+    again: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None,
 ) -> Float[Tensor, " n"]:
     """`best_place` of each row of `asking` among the rows of `found`."""
     places = []
     for start in range(0, len(asking), ROWS):
         similarity = asking[start : start + ROWS] @ found.mT
-        if closer is not None:
-            again = rerank(similarity, lambda i, some, start=start: closer(start + i, some), share)
-            similarity = reordered(similarity, *again)
+        if again is not None:
+            similarity = reordered(similarity, *again(similarity, start))
         places.append(best_place(similarity, belongs[start : start + ROWS]))
     return torch.cat(places)
 

@@ -19,7 +19,7 @@ Closer = Callable[[int, Tensor], Tensor]  # a query and the places of some [k] -
 def rerank(
     similarity: Float[Tensor, "n m"], closer: Closer, share: float = 1.0, most: int = SHORTLIST
 ) -> tuple[Tensor, Tensor]:
-    """Of each query the places of the `most` most similar, [n, k], and how alike they are after a closer look, best first.
+    """Of each query the places of the `most` most similar, [n, k], and how alike they are at a closer look, best first.
 
     Args:
         share: how much of that is `closer`; the rest is `similarity`.

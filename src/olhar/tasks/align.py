@@ -20,7 +20,6 @@ from olhar.data.sample import Batch
 from olhar.metrics_retrieval import Parts, Retrieval, name_keys
 from olhar.models.clip import Clip, Encoded
 from olhar.objectives.contrastive import Contrastive, token_keys
-from olhar.ops.rerank import rerank
 from olhar.tasks.task import Prediction, Task, pixel_settings
 
 NEAREST = 10  # captions that an answer names
@@ -110,10 +109,10 @@ class Align(Task[Contrastive]):
         """The candidates of each image, by similarity."""
         alike, scale = image.whole @ among.vectors.to(image.whole).mT, self.model.scale
         best, places = alike.topk(min(NEAREST, len(among.texts)), dim=1)
-        fusion, share = self.model.fusion, self.model.share
+        fusion = self.model.fusion
         if fusion is not None and image.parts is not None and among.words is not None:
-            parts = Parts(image.parts, among.words.to(image.parts), fusion.scores, share)
-            places, alike = rerank(alike, parts.of_image, share)
+            parts = Parts(image.parts, among.words.to(image.parts), fusion.scores, self.model.share)
+            places, alike = parts.texts(alike)
             best, scale = alike, (scale + fusion.scale) / 2
         p = (best * scale - (alike * scale).logsumexp(1, keepdim=True)).exp()
         rows = zip(ids, *(some[:, :NEAREST].tolist() for some in (places, best, p)), strict=True)
