@@ -150,6 +150,7 @@ def looking(run: Reads, reader: Reader, index: "Index", words: Float[Tensor, "1 
         _, seen = encode(run, reader, paths, unreadable, closely=True)
         if unreadable:
             raise UserError(next(iter(unreadable.values())))
+        assert seen.parts is not None
         return fusion.scores(seen.parts.to(reader.device), words.to(reader.device))[:, 0].detach().cpu()
 
     return compare

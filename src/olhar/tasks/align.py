@@ -80,7 +80,7 @@ class Align(Task[Contrastive]):
     def output(self, batch: Batch) -> Contrastive:
         image, text, scale = self.model(self.normalise(batch["image"]), batch["tokens"])
         fusion, closer = self.model.fusion, None
-        if fusion is not None:
+        if fusion is not None and image.parts is not None and text.parts is not None:
             closer = Contrastive(image.parts, text.parts, fusion.scale, fusion.scores)
         return Contrastive(image.whole, text.whole, scale, closer=closer)
 
