@@ -26,6 +26,7 @@ def theirs(quick: bool) -> nn.Module:
     torch.manual_seed(0)
     vision = {"layers": 2, "width": 64, "head_width": 64, "patch_size": 8, "image_size": 24}
     text = {"context_length": 12, "vocab_size": WORDS.size, "width": 128, "heads": 2, "layers": 3}
+    text |= {"pool_type": "eos", "eos_id": WORDS.end}  # its own takes the largest number for the end
     return open_clip.CLIP(embed_dim=16, vision_cfg=vision, text_cfg=text, quick_gelu=quick).eval()
 
 

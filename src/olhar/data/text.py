@@ -143,12 +143,13 @@ class Tokenizer:
         `encode` gives."""
         plain = self.plain(text)
         found = self.encoding.encode(plain, add_special_tokens=False)
-        pieces = list(enumerate(zip(found.word_ids, found.offsets, strict=True), start=1))[: length - 2]
-        words: dict[int | None, tuple[str, list[int]]] = {}
-        for place, (word, (start, end)) in pieces:
-            before, places = words.get(word, ("", []))
-            words[word] = before + plain[start:end], [*places, place]
-        return [(word.strip(), places) for word, places in words.values()]
+        words: dict[int | None, tuple[int, int, list[int]]] = {}
+        for place, (word, (start, end)) in enumerate(zip(found.word_ids, found.offsets, strict=True), start=1):
+            if place < length - 1:  # the rest is cut before its end token
+                first, last, places = words.get(word, (start, end, []))
+                # a letter of several bytes may be in several pieces
+                words[word] = min(first, start), max(last, end), [*places, place]
+        return [(plain[first:last].strip(), places) for first, last, places in words.values()]
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, with start and end."""

@@ -54,6 +54,7 @@ class WordValues(Values):
 
 
 def needs_fusion(subject: Subject) -> str | None:
+    """Why not, for a model whose words look at nothing."""
     if not isinstance(subject.task, Align):
         return "this run aligns no words with images."
     if subject.task.model.fusion is None:
