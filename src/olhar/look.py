@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -113,7 +114,7 @@ def batches_of(
     folder: RunFolder, device: torch.device, paths: Sequence[Path] = (), text: str | None = None
 ) -> Callable[[], Iterator[Batch]]:
     """Reads the images when they are asked for, prepared as evaluation prepares them."""
-    said = {} if text is None else {"captions": (text,)}
+    said: dict[str, Any] = {} if text is None else {"captions": (text,)}
     feeder = Feeder.from_facts(folder.facts, folder.config, tokenizer=folder.tokenizer)
 
     def batches() -> Iterator[Batch]:

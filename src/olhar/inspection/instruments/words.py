@@ -102,8 +102,8 @@ def draw(values: WordValues, style: Style) -> Figure:
     across = min(ACROSS, 1 + max(len(one.words) for one in values.said))
     shape = values.said[0].image.shape
     cell = min(FULL / across, 1.4)
-    figure, axes = grid(sum(rows_of), across, cell * across, sum(rows_of) * (cell * shape[1] / shape[2] + 0.16))
-    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
+    figure, axes = grid(sum(rows_of), across, cell * across, sum(rows_of) * (cell * shape[1] / shape[2] + 0.2))
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)
     for axis in axes.flat:
         bare(axis)
     for start, one in zip(np.cumsum(rows_of) - rows_of, values.said, strict=True):
