@@ -19,7 +19,7 @@ from torchmetrics import Metric
 from olhar.data.sample import Batch
 from olhar.metrics_retrieval import Parts, Retrieval, name_keys
 from olhar.models.clip import Clip, Encoded
-from olhar.objectives.contrastive import Contrastive, token_keys
+from olhar.objectives.contrastive import Contrastive, cosines, token_keys
 from olhar.tasks.task import Prediction, Task, pixel_settings
 
 NEAREST = 10  # captions that an answer names
@@ -107,7 +107,7 @@ class Align(Task[Contrastive]):
 
     def ranked(self, image: Encoded, ids: Sequence[str], among: Candidates) -> list[Prediction]:
         """The candidates of each image, by similarity."""
-        alike, scale = image.whole @ among.vectors.to(image.whole).mT, self.model.scale
+        alike, scale = cosines(image.whole, among.vectors.to(image.whole)), self.model.scale
         best, places = alike.topk(min(NEAREST, len(among.texts)), dim=1)
         fusion = self.model.fusion
         if fusion is not None and image.parts is not None and among.words is not None:
