@@ -97,6 +97,8 @@ class Clip(nn.Module):
     def share(self) -> float:
         """Of how alike an image and a caption are, what their words find in patches, where they are looked at: both
         logits are added up, so that each cosine counts as much as it was learnt to be multiplied by."""
+        # of pairs of `shapes` never seen in training, 16 epochs of a resnet9 of half the width, one run: mean recall
+        # 0.870 by vectors, 0.838 in the order of words alone, which know no above and below, 0.904 by both
         if self.fusion is None:
             return 0.0
         return float(self.fusion.scale.detach() / (self.scale + self.fusion.scale).detach())
