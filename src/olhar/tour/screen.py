@@ -101,8 +101,8 @@ class Board:
     def drawn(self) -> Group:
         """The whole screen as it is now."""
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        for column in ("", "chapter", "reached", "", "expected", ""):
-            table.add_column(column, no_wrap=True, justify="right" if column == "reached" else "left")
+        for column in ("", "chapter", "reached", " ", "expected", ""):  # only the words may be cut
+            table.add_column(column, no_wrap=column != " ", justify="right" if column == "reached" else "left")
         for name in self.names:
             table.add_row(*self.row(name))
         parts = [Text(), Text(" olhar tour", style="bold"), Text(), Padding(table, (0, 1))]
@@ -120,15 +120,15 @@ class Board:
         state, record = self.states[name], self.records.get(name)
         mark, style = MARKS[state]
         reached, words, expected = headline(name, record, self.quick)
-        if record and state == "failed" and record.errors:
-            words = record.errors[0]
+        if state == "failed":
+            words = "a step failed"
         seconds = "" if record is None or not record.seconds else "kept" if name in self.kept else clock(record.seconds)
         amiss = record is not None and state != "now" and bool(record.amiss)
         return [
             Text(mark, style),
             Text(self.chapters[name].title.split(":")[0], style if state in ("waiting", "now") else ""),
             Text(reached, "red" if amiss else "bold"),
-            Text(words, "red" if state == "failed" else "dim"),
+            Text(words, "red" if state == "failed" else "dim", no_wrap=True, overflow="ellipsis"),
             Text(expected, "dim"),
             Text(seconds, "dim"),
         ]
