@@ -241,8 +241,8 @@ def fit(
         return (known * np.minimum(c, inside)).sum((1, 2)) / (known * np.maximum(c, inside)).sum((1, 2))
 
     p = beginnings(shape, inside, x, y)
-    for round, blur in enumerate(np.linspace(5, 1, rounds, dtype=np.float32)):
-        if round == TRIED:  # by now it shows which beginnings were good
+    for turn, blur in enumerate(np.linspace(5, 1, rounds).tolist()):
+        if turn == TRIED:  # by now it shows which beginnings were good
             p = p[np.argsort(-overlap(cover(p, 1.0)))[: -(-len(p) // 2)]]
         now = cover(p, blur)
         off = known * (inside - now)

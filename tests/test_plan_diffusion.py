@@ -1,0 +1,33 @@
+from typing import Any
+
+from olhar.config import Config
+from olhar.plan import Facts
+from olhar.plan_diffusion import resolve_diffusion
+
+SCENES = {"n_train": 4000, "task": "diffuse", "num_classes": 0, "height": 64, "width": 64, "accelerator": False}
+
+
+def settled(config: Config | None = None, **facts: Any) -> dict[str, Any]:
+    """What is chosen, by name."""
+    return {d.setting: d.value for d in resolve_diffusion(config or Config(), Facts(**SCENES | facts)).decisions}
+
+
+def test_a_cpu_draws_in_patches_with_steps_it_has_time_for():
+    plan = resolve_diffusion(Config(), Facts(**SCENES, captioned=True))
+    assert plan.config.model.args == {"patch": 4}
+    chosen = settled(captioned=True)
+    assert (chosen["model.name"], chosen["model.text"]) == ("denoiser-mini", "text-small")
+    assert (chosen["optim.name"], chosen["optim.lr"], chosen["train.batch_size"]) == ("muon", 0.02, 32)
+    assert (chosen["objective.predict"], chosen["objective.noise_schedule"]) == ("image", "shifted-cosine")
+
+
+def test_without_patches_the_velocity_is_said():
+    chosen = settled(height=16, width=16)
+    assert (chosen["objective.predict"], chosen["objective.noise_schedule"]) == ("velocity", "cosine")
+
+
+def test_what_was_asked_for_stays():
+    asked = Config().with_changes({"objective.noise_schedule": "flow", "optim.name": "adamw"})
+    chosen = settled(asked)
+    assert (chosen["objective.noise_schedule"], chosen["optim.name"]) == ("flow", "adamw")
+    assert 0 < chosen["optim.lr"] < 0.01
