@@ -294,6 +294,5 @@ def align_classes(collection: Collection, names: Sequence[str]) -> list[Record]:
 
 
 def load(path: str | Path, device: str = "auto") -> Run:
-    """A finished or interrupted run, from its folder alone, or one that comes along, by its name. Raises UserError
-    where it is neither."""
+    """A finished or interrupted run, from its folder alone. Raises UserError where it is none."""
     return Run(RunFolder.open(path), pick_device(device))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from olhar.data.text import Tokenizer
 from olhar.errors import UserError
+from olhar.inspection.particles import Mixture, forward, particles
 from olhar.layers.attention import FeedForward, MultiHeadAttention, head_by_head
 from olhar.layers.embed import PatchEmbed, to_map
 from olhar.models import MODELS, encoder
@@ -24,10 +25,9 @@ from olhar.objectives.contrastive import Contrastive
 from olhar.objectives.denoised import Denoised
 from olhar.objectives.gaussian import Gaussian
 from olhar.ops.attention import apply_weights, attend, attention_weights
-from olhar.ops.noise import make_process
+from olhar.ops.noise import CLEAN, make_process
 from olhar.theory import draw_models
 from olhar.theory.backprop import product
-from olhar.theory.diffusion import into_noise, out_of_noise, perfect_denoiser
 from olhar.theory.words import Words, cosine, in_context
 
 # The dictionaries and the bank of section 3.
@@ -344,9 +344,9 @@ def test_figure_5_2_an_image_is_a_point_and_its_way_leads_to_noise(process):
     """5,000 points in the plane, step by step: mean and variance at every level are those of the closed form."""
     generator = torch.Generator().manual_seed(0)
     start = torch.tensor([1.0, -0.5], dtype=torch.float64).expand(5000, 2)
-    levels = [0, 100, 258, 500, 999]
-    path = into_noise(start, process, levels, generator)
-    for level, points in zip(levels, path[1:], strict=True):
+    levels = (CLEAN, 0, 100, 258, 500, 999)
+    path = forward(process, start, levels, generator)
+    for level, points in zip(levels[1:], path[1:], strict=True):
         a, b = process.at(level)
         assert (points.mean(0) - a * start[0]).abs().max() < 4 * b / 5000**0.5
         assert (points.var(0) / b**2 - 1).abs().max() < 4 * (2 / 5000) ** 0.5
@@ -356,21 +356,18 @@ def test_figure_5_2_an_image_is_a_point_and_its_way_leads_to_noise(process):
 @pytest.mark.notes("Fig 5.2")
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm2m"])
 def test_figure_5_2_the_way_back_ends_at_the_data(sampler: str):
-    """With the perfect denoiser of five points every particle comes to one of them, and to none much more often."""
+    """With what a perfect network says of five points every particle comes to one of them, to none much more often."""
     angle = torch.arange(5, dtype=torch.float64) * 2 * math.pi / 5
     data = 2**0.5 * torch.stack([angle.cos(), angle.sin()], 1)
-    process = make_process("cosine")
-    states = out_of_noise(data, process, 200, 50, sampler, torch.Generator().manual_seed(0))
-    assert [states[0].level, states[-1].level, len(states)] == [999, -1, 51]
-    distance, nearest = torch.cdist(states[-1].noisy, data).min(1)
+    points = Mixture(torch.full((5,), 0.2, dtype=torch.float64), data, torch.zeros(5, dtype=torch.float64))
+    found = particles(make_process("cosine"), points, 200, sampler=sampler, steps=50)
+    distance, nearest = torch.cdist(found.backward[-1], data).min(1)
     assert distance.max() < 1e-3
     assert (nearest.bincount(minlength=5) > 20).all()
-    figure = draw_models.particles(data, states)
-    close(figure.axes[-1].collections[-1].get_offsets(), states[-1].noisy)
     # what it says is the mean of the data, weighted by their densities
-    x, (a, b) = torch.tensor([[0.3, 0.2]], dtype=torch.float64), process.at(400)
+    x, (a, b) = torch.tensor([[0.3, 0.2]], dtype=torch.float64), found.process.at(400)
     density = torch.distributions.Normal(a * data, b).log_prob(x).sum(1).exp()
-    said = perfect_denoiser(data, process)(x, 400)
+    said = points.estimate(found.process, x, 400)
     close(said.image[0], density @ data / density.sum())
     close(a * said.image + b * said.noise, x)
 

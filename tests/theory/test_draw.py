@@ -6,10 +6,8 @@ import torch
 
 from olhar.inspection.curves import Turning
 from olhar.inspection.figure import DARK
-from olhar.ops.noise import make_process
 from olhar.theory import draw, draw_models, gaussian, regression
 from olhar.theory.capacity import Affine, Network, Overfitting
-from olhar.theory.diffusion import out_of_noise
 from olhar.theory.words import Words
 
 X = torch.linspace(-1, 1, 12, dtype=torch.float64)
@@ -21,7 +19,6 @@ PLANE = Network((Affine(np.eye(2), np.zeros(2)), Affine(np.ones((1, 2)), np.zero
 ZIGZAG = Network.through([-1.0, 0.0, 1.0], [0.0, 1.0, 0.0])
 
 WORDS = Words.of({"a": (0.4, 0.8), "b": (0.9, 0.2)})
-WAY = out_of_noise(GRID[:8].view(4, 2), make_process("cosine"), 6, 5)
 
 SLACK = 3  # pixels of empty box: the layout measures tick labels before they have their last digits
 
@@ -44,7 +41,6 @@ FIGURES = {
     "regions": lambda: draw.region_map(PLANE, style=DARK),
     "sliding": lambda: draw_models.sliding(X, torch.tensor([1.0, -1.0]).double(), 3, 2, 1, style=DARK),
     "words": lambda: draw_models.word_moves(WORDS, "a", [("b", WORDS["b"])], style=DARK),
-    "particles": lambda: draw_models.particles(GRID[:8].view(4, 2), WAY, 3, style=DARK),
     "curves": lambda: draw.loss_curves(Overfitting(CURVE, CURVE, Turning(4.0, 0.25, 0.1)), style=DARK),
 }
 

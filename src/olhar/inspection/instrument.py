@@ -202,7 +202,7 @@ def first_with_truth(subject: Subject, count: int, name: str) -> Batch:
 def see(task: Task, batch: Batch) -> None:
     """The task's own forward of images, whose truth and captions nobody need know, for hooks to look at."""
     if isinstance(task, Align):
-        task.encode_images(batch)
+        task.read_images(batch)
     else:
         task.output(batch)
 

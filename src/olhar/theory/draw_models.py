@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from olhar.inspection.figure import COLUMN, FULL, LIGHT, Style, bare, grid, new_figure
-from olhar.ops.samplers import State
+from olhar.inspection.figure import COLUMN, LIGHT, Style, bare, grid, new_figure
 from olhar.theory.convolution import slide
 from olhar.theory.words import Words
 
@@ -84,23 +82,4 @@ def word_moves(
             axes.plot([0, x], [0, y], linewidth=1.6, label=f"beside {context}", **look)
         axes.legend(loc="lower right")
         axes.set(xlim=(0, 1.25), ylim=(0, 1.25), aspect="equal", title=f"Where {word} points")
-    return figure
-
-
-def particles(data: Float[Tensor, "M 2"], states: Sequence[State], panels: int = 5, style: Style = LIGHT) -> Figure:
-    """Figure 5.2: points in the plane for images, from pure noise to the data, and the way each has come."""
-    chosen = [round(i) for i in np.linspace(0, len(states) - 1, panels)]
-    path = torch.stack([state.noisy for state in states])  # [steps, N, 2]
-    reach = 1.1 * float(torch.cat([path.flatten(0, 1), data]).abs().max())
-    with style.context():
-        figure, rows = grid(1, panels, FULL, 1.7, sharex=True, sharey=True)
-        for axes, step in zip(rows[0], chosen, strict=True):
-            axes.plot(*path[: step + 1].permute(2, 0, 1), color=style.accent, alpha=0.25, linewidth=0.5, zorder=1)
-            axes.scatter(*data.T, marker="x", color=style.second, s=22, linewidths=1.1, zorder=3)
-            axes.scatter(*path[step].T, color=style.accent, s=7, linewidths=0, zorder=2)
-            level = states[step].level
-            axes.set_title("data" if level < 0 else f"level {level}", fontsize=7.5)
-            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
-            for spine in axes.spines.values():
-                spine.set(visible=True, edgecolor=style.line)
     return figure

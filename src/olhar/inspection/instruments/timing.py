@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from olhar.errors import UserError
 from olhar.inspection.figure import COLUMN, Style, new_figure
-from olhar.inspection.instrument import Instrument, Subject, Table, Values, always
-from olhar.inspection.instruments.landscape import TRUTHS
+from olhar.inspection.instrument import Instrument, Subject, Table, Values, always, first_with_truth
 from olhar.inspection.timing import StepTime, time_of_step
 
 IMAGES = 32  # about a batch: what one step of training sees
@@ -30,10 +28,7 @@ class TimingValues(Values):
 
 def look(subject: Subject) -> TimingValues:
     """On one batch."""
-    batch = subject.first(IMAGES)
-    if not any(key in batch for key in TRUTHS):
-        raise UserError("timing needs the truth of its images: leave --image out, so that the run's own are taken.")
-    return TimingValues(time_of_step(subject.task, batch))
+    return TimingValues(time_of_step(subject.task, first_with_truth(subject, IMAGES, "timing")))
 
 
 def draw(values: TimingValues, style: Style) -> Figure:
