@@ -1,7 +1,7 @@
 """A run that learnt to draw, watched at work: an image on its way to noise, noise on its way to an image (Figure 5.2),
 and which places look at which words of a caption meanwhile.
 
-Shapes: N images, h heads, L positions, S tokens, C channels, H W space, W words, M moments.
+Shapes: N images, h heads, L positions, S tokens, C channels, H W space, M moments.
 """
 
 import math

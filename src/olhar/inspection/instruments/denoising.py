@@ -30,7 +30,7 @@ SEED = 0
 class DenoisingValues(Values):
     """At the levels from clean up: `forward` [M, C, H, W], an image on its way to noise. The other way, noisiest first:
     `noisy` [M, ...], what a new image was, `said` [M, ...], what the network took it for, and for every level but clean
-    the share of the attention that each word had, [W, K, h, w]."""
+    the share of the attention that each word had, [V, K, h, w]."""
 
     id: str
     asked: str
@@ -40,7 +40,7 @@ class DenoisingValues(Values):
     noisy: UInt8[Tensor, "M C H W"]
     said: UInt8[Tensor, "M C H W"]
     words: tuple[str, ...]
-    attention: Float[np.ndarray, "W K h w"]
+    attention: Float[np.ndarray, "V K h w"]
     points: Particles
 
     def table(self) -> Table:
@@ -103,7 +103,7 @@ def spoken(subject: Subject, caption: str, tokens: Tensor | None) -> list[Word]:
     return words_of(Tokenizer.load(subject.folder / "tokenizer.json"), caption, tokens.shape[1])
 
 
-def attended(steps: list[Step], words: list[Word]) -> tuple[tuple[str, ...], Float[np.ndarray, "W K h w"]]:
+def attended(steps: list[Step], words: list[Word]) -> tuple[tuple[str, ...], Float[np.ndarray, "V K h w"]]:
     """The words looked at most unevenly over the picture, in their order, and the share of each at each step."""
     maps = [step.attention[0] for step in steps if step.attention is not None]
     if not maps or not words:
@@ -144,7 +144,7 @@ def draw(values: DenoisingValues, style: Style) -> Figure:
     return figure
 
 
-def beyond_the_mean(attention: Float[np.ndarray, "W K h w"]) -> Float[np.ndarray, "W K h w"]:
+def beyond_the_mean(attention: Float[np.ndarray, "V K h w"]) -> Float[np.ndarray, "V K h w"]:
     """By which share a place looks at a word more than places do on average, at least 0."""
     return (attention / attention.mean((2, 3), keepdims=True) - 1).clip(min=0)
 
