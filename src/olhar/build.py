@@ -69,7 +69,7 @@ def default_args(name: str, image_size: int) -> dict[str, Any]:
 
 def make_task(name: str, model_facts: dict[str, Any], settings: dict[str, Any]) -> Task:
     """A task from its settings, and the model from its own."""
-    space = {"space": diffusing.make_space(model_facts)} if name == "diffuse" else {}
+    space: dict[str, Any] = {"space": diffusing.make_space(model_facts)} if name == "diffuse" else {}
     return TASKS[name](make_model(name, model_facts, num_outputs(name, settings)), **settings, **space)
 
 
