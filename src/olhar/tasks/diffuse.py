@@ -72,11 +72,10 @@ class Diffuse(Task[Denoised]):
     def output(self, batch: Batch) -> Denoised:
         """In training at random levels, with classes and captions hidden at random; in evaluation each image always
         at the same level with the same noise, so that figures can be compared."""
-        space, latent = self.space, batch.get("latent")
-        if isinstance(space, Latents) and latent is not None:
-            image = space.normalise(latent)
+        if isinstance(self.space, Latents) and "latent" in batch:
+            image = self.space.normalise(batch["latent"])
         else:
-            image = space(batch["image"])
+            image = self.space(batch["image"])
         label, tokens = batch.get("label") if self.class_names else None, batch.get("tokens")
         if self.training:
             level = torch.randint(len(self.process), (len(image),), device=image.device)
