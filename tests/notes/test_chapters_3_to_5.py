@@ -291,7 +291,8 @@ def test_figure_4_3_the_diagonal_of_own_pairs_rises():
     assert model.scale.item() == pytest.approx(1 / 0.07, rel=1e-6)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(40):
-        output = Contrastive(*model(images, tokens))
+        image, text, scale = model(images, tokens)
+        output = Contrastive(image.whole, text.whole, scale)
         loss = output.nll().mean()
         logits, own = output.logits, torch.arange(4)
         close(loss.detach(), (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)).detach() / 2, 1e-4)

@@ -15,7 +15,7 @@ from olhar.data.sample import Batch
 from olhar.inspection.gradient_flow import fresh, gradient_norms
 from olhar.inspection.instrument import Subject
 from olhar.inspection.instruments.timing import TIMING
-from olhar.inspection.loss_landscape import landscape
+from olhar.inspection.loss_landscape import landscape, random_plane
 from olhar.inspection.patches import top_patches
 from olhar.inspection.receptive_field import receptive_fields
 from olhar.inspection.timing import time_of_step
@@ -59,7 +59,7 @@ def test_figure_2_5_a_patch_alone_excites_its_filter_as_much():
     field = receptive_fields(seen.model, (3, 20, 20))[layer]
     assert field is not None
     assert field.size == (5, 5)
-    found = top_patches(seen, iter([batch(30, 20)]), layer, field, filters)
+    found = top_patches(seen, iter([batch(30, 20)]), seen.model.get_submodule(layer), field, filters)
     answers: dict[str, torch.Tensor] = {}
     seen.model.get_submodule(layer).register_forward_hook(lambda *call: answers.update(maps=call[2]))
     inside = 0
@@ -103,10 +103,12 @@ def test_figure_2_7_the_middle_is_the_models_loss_with_and_without_skips(skips: 
     images = batch(8, 16)
     with torch.no_grad():
         loss = float(seen(images)["loss"])
-    surface = landscape(seen, images, points=3)
+    surface = landscape(seen, images, random_plane(seen, points=3))
     close([surface.loss[1, 1], surface.centre], [loss, loss], 1e-5)
-    assert np.array_equal(surface.loss, landscape(seen, images, points=3).loss)  # seeded
-    close(surface.loss[1], landscape(seen, images, points=5).loss[2, ::2], 1e-5)  # one direction, more finely
+    assert np.array_equal(surface.loss, landscape(seen, images, random_plane(seen, 3)).loss)  # seeded
+    close(
+        surface.loss[1], landscape(seen, images, random_plane(seen, 5)).loss[2, ::2], 1e-5
+    )  # one direction, more finely
 
 
 class Slow(torch.autograd.Function):

@@ -7,7 +7,7 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 # of CLIP (Radford et al. 2021, arXiv 2103.00020)
@@ -20,7 +20,7 @@ def unit(x: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
     return normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
 
 
-def inverse_temperature(logarithm: nn.Parameter) -> Float[Tensor, ""]:
+def inverse_temperature(logarithm: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """What is learnt as a logarithm, and never grows beyond log 100."""
     if torch.is_grad_enabled():
         with torch.no_grad():  # the last step may have gone beyond
