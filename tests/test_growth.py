@@ -87,7 +87,8 @@ def test_the_weights_are_those_of_a_run_that_draws_nothing(
     monkeypatch.setattr(Growth, "due", lambda self, before, now: False)
     silent = train(colours, tmp_path / "silent")
     ends = [load_file(next(one.path.glob("checkpoint/step-*/tensors.safetensors"))) for one in (run, silent)]
-    assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+    # "rng" holds Python's random state too, of which the type checks of these tests take numbers
+    assert [name for name, tensor in ends[0].items() if name != "rng" and not torch.equal(tensor, ends[1][name])] == []
 
 
 def test_a_picture_that_fails_is_told_and_the_run_goes_on(

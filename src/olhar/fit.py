@@ -153,9 +153,8 @@ class Fit:
                 )
             affordable = EVALUATION_SHARE * seconds / (image * self.sizes["val"])
             evaluations = max(1, min(train.evaluations, int(affordable)))
-            drawing = None
-            if self.growth:
-                drawing = self.growth.plan(evaluations, image, seconds)
+            drawing = self.growth and self.growth.plan(evaluations, image, seconds)
+            if self.growth and drawing:
                 seconds -= 1.25 * image * self.growth.passes_after(drawing)
             length = Length(seconds=seconds)
         length, evaluations, drawing = self.agreed((length, evaluations, drawing))
