@@ -91,6 +91,7 @@ def test_the_scale_is_that_of_the_training_latents_and_travels_with_the_run(run:
         again = (space.colours(seen) - own.task.model(pixels).mul(own.task.std).add(own.task.mean) * 255).abs()  # type: ignore[operator]
     torch.testing.assert_close(seen.mean((0, 2, 3)), torch.zeros(4), atol=1e-3, rtol=0)
     assert again.max() < 0.1  # the way back is the autoencoder's
+    assert ("hardly vary" in run.folder.metrics.read_text()) == bool((std < latents.UNUSED * std.max()).any())
     assert "losses and errors are of latents" in " ".join(run.facts["data"]["notes"])
 
 

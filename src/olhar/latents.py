@@ -140,15 +140,14 @@ def settle(
         return
     say(f"Encoding {len(train.records) + len(validation.records):,} images, once.")
     found, known = spread(train), facts["model"]["space"]
-    new = "scale" not in known
+    new, scale = "scale" not in known, found.std.clamp_min(UNUSED * float(found.std.max()))
     if new:
-        scale = found.std.clamp_min(UNUSED * float(found.std.max()))
         known |= {"shift": found.mean.tolist(), "scale": scale.tolist()}
     space.shift.copy_(torch.tensor(known["shift"]).view_as(space.shift))
     space.scale.copy_(torch.tensor(known["scale"]).view_as(space.scale))
     other = spread(validation)
     if new:
-        yield from odd(found, other, torch.tensor(known["scale"]))
+        yield from odd(found, other, scale)
 
 
 def spread(loader: Loader) -> Spread:
@@ -183,7 +182,7 @@ def refuse_no_numbers(batch: Batch) -> None:
         )
 
 
-def odd(train: Spread, validation: Spread, scale: Tensor) -> Iterator[str]:
+def odd(train: Spread, validation: Spread, scale: Float64[Tensor, " L"]) -> Iterator[str]:
     """What is odd about latents that ought to have mean 0 and deviation 1."""
     unused = (train.std < scale).nonzero().flatten().tolist()
     if unused:
