@@ -156,13 +156,13 @@ def test_a_run_stopped_in_either_stage_goes_on_to_the_same_weights(
     stages: list[str] = []
     whole = launch.complete
 
-    def stopped(fit, voice, started):
+    def stopped(fit, voice, started, report):
         stages.append(fit.task.name)
         if len(stages) in (1, 3):
             fit.run(stop_at=fit.position.step + 2)
             fit.save_checkpoint()
             raise KeyboardInterrupt
-        return whole(fit, voice, started)
+        return whole(fit, voice, started, report)
 
     monkeypatch.setattr(launch, "complete", stopped)
     target = tmp_path / "run"

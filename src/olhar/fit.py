@@ -134,7 +134,8 @@ class Fit:
         when it draws."""
         if known := self.facts.get("length"):
             if self.growth:
-                self.growth.moments = growth.Moments(**known["drawing"])
+                drawing = known["drawing"]  # from JSON, which has lists for tuples
+                self.growth.moments = growth.Moments(tuple(drawing["after"]), drawing["images"])
             return Length(steps=known["steps"], seconds=known["seconds"]), known["evaluations"]
         train = self.config.train
         if self.deadline is None:

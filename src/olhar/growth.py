@@ -8,7 +8,7 @@ Shapes: C channels, H W space.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,17 +85,18 @@ class Growth:
         """Whether there is a moment among the evaluations after `before`, up to `now`."""
         return any(before < number <= now for number in self.moments.after)
 
-    def draw(self, images: int, steps: int) -> Iterator[Drawn]:
-        """The first `images` of all there could be, a batch at a time."""
+    def draw(self, images: int, steps: int, strips: int = 0) -> Iterator[Drawn]:
+        """The first `images` of all there could be, a batch at a time; with the way that the first `strips` came."""
         task = self.run.task
         training = task.training
         task.eval()
         try:
             wish = Wish(texts=tuple(dict.fromkeys(self.texts)), sampler=SAMPLER, steps=steps, guidance=self.guidance)
-            drawing = Drawing(self.run, wish)
             jobs = [(self.texts[i % len(self.texts)], i) for i in range(images)]
             for start in range(0, images, BATCH):
-                yield from drawing.draw(jobs[start : start + BATCH], lambda share: None)
+                drawing = Drawing(self.run, replace(wish, strip=start < strips))
+                drawn = drawing.draw(jobs[start : start + BATCH], lambda share: None)
+                yield from (one if start + i < strips else replace(one, strip=[]) for i, one in enumerate(drawn))
         finally:
             task.train(training)
 
@@ -116,9 +117,9 @@ class Growth:
         if not self.moments.images:
             return
         columns = len(self.texts) if 1 < len(self.texts) <= BATCH else None  # few classes: each below itself
-        drawn = self.draw(self.moments.images, STEPS[SAMPLER])
-        for i, (path, one) in enumerate(sheet.save(drawn, self.folder / "last", columns=columns)):
-            if i < STRIPS:
+        drawn = self.draw(self.moments.images, STEPS[SAMPLER], STRIPS)
+        for path, one in sheet.save(drawn, self.folder / "last", columns=columns):
+            if one.strip:
                 write(path.with_suffix(".strip.png"), one.strip, one.settings)
 
 
