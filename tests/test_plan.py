@@ -62,6 +62,7 @@ def test_settings_of_an_optimizer_belong_together():
     assert (sgd.name, sgd.weight_decay, sgd.clip) == ("sgd", 5e-4, 0.0)
     adam = chosen(Config().with_changes(resnet | {"optim.name": "adamw"})).optim
     assert (adam.name, adam.weight_decay, adam.clip) == ("adamw", 0.05, 1.0)
+    assert chosen(task="regress").optim.clip == 1.0  # its first errors may be of any size
     assert chosen(pretrained=True, **PHOTOS).optim.name == "adamw"
     # the linear scaling rule
     half = chosen(Config().with_changes(resnet | {"train.batch_size": 64})).optim.lr
