@@ -68,6 +68,7 @@ def test_a_search_orders_the_nearest_by_their_patches(run: Run, data: Path, tmp_
     assert "how well words fit patches" in (tmp_path / "a.html").read_text()
 
 
+@pytest.mark.notes("Fig 4.2")
 def test_words_point_at_what_they_name(run: Run, data: Path, tmp_path: Path, capsys):
     line = ["inspect", str(run.path), "words", "--image", str(data / "2.png"), "--text", "a blue square"]
     assert cli.main([*line, "--out", str(tmp_path)]) == 0

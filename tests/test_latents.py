@@ -122,6 +122,7 @@ def test_kept_latents_are_those_of_encoding_afresh_and_a_step_needs_no_image(run
     torch.testing.assert_close(kept, fresh, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.notes("Fig 5.3")
 def test_a_seed_says_which_image_and_the_run_alone_is_enough(run: Run, tmp_path: Path):
     four = run.generate(n=4, steps=4)
     assert four[0].image.shape == (3, SIDE, SIDE)

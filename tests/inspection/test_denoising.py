@@ -162,6 +162,7 @@ def test_words_are_found_among_the_tokens():
     assert [word.text for word in words_of(tokenizer, text, 4)] == ["a", "red"]  # the rest was cut off
 
 
+@pytest.mark.notes("Fig 5.2")
 @pytest.mark.parametrize("captioned", [False, True])
 def test_the_instrument_shows_both_ways_and_the_words(captioned: bool, tmp_path: Path):
     task = new_task(captioned)
