@@ -74,8 +74,9 @@ class ModelConfig:
     """Start from these weights: a safetensors file, a state dict, or a Hub name with --data.download."""
     args: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Arguments of the architecture that differ from its table."""
-    latent: str = "none"
-    """To diffuse: none: draw pixels; auto: in latents of an autoencoder trained first; RUN: of that finished run's."""
+    latent: str = "auto"
+    """To diffuse: none: draw pixels; own: in latents of an autoencoder trained first; RUN: of that finished run's.
+    auto: own for images of 64 px or more."""
     text: str | None = None
     """To align: the text encoder, of `olhar models`. None: from the data."""
     text_args: dict[str, int | float | str | bool] = field(default_factory=dict)

@@ -77,7 +77,7 @@ def facts_of(
             add_anchors(facts, collection, config)
         elif name not in AUTOENCODERS:
             facts["model"] |= {"decoder": config.model.decoder, "decoder_args": dict(config.model.decoder_args)}
-    if task_name == "diffuse" and (space := latents.space_facts(config.model.latent, channels)):
+    if task_name == "diffuse" and (space := latents.space_facts(config.model.latent, channels, side)):
         known = {"image_size": [side, side], "mean": mean, "std": std}  # until it is trained
         facts["model"] |= {"space": space | known, "in_channels": space["latent_channels"]}
         facts["data"]["notes"].append(latents.NOTE)

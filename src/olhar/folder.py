@@ -14,13 +14,14 @@ from typing import Any
 
 import yaml
 
+from olhar import __version__
 from olhar.config import Config
 from olhar.data.sample import SPLITS, Collection
 from olhar.data.text import Tokenizer
 from olhar.errors import UserError
 from olhar.train.checkpoint import write_text
 
-VERSIONED = ("olhar", "torch", "torchvision", "accelerate", "torchmetrics", "numpy", "pillow")
+VERSIONED = ("torch", "torchvision", "accelerate", "torchmetrics", "numpy", "pillow")
 
 
 class RunFolder:
@@ -170,5 +171,5 @@ class RunFolder:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that can change a result."""
-    return {name: version(name) for name in VERSIONED}
+    """Of what can change a result: olhar, which may run from its source without being installed, and its libraries."""
+    return {"olhar": __version__} | {name: version(name) for name in VERSIONED}

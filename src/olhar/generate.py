@@ -19,7 +19,7 @@ from olhar.data.decode import decode
 from olhar.data.reading import shrink
 from olhar.data.text import Tokenizer
 from olhar.errors import UserError, nearest
-from olhar.models.denoiser import Denoiser
+from olhar.models.base import DrawingNetwork
 from olhar.models.guided import Guided
 from olhar.ops.noise import Estimate
 from olhar.ops.samplers import SAMPLERS, STEPS, State, make_sampler
@@ -128,8 +128,8 @@ class Drawing:
             raise UserError(f"A way back has 1 to {len(process)} steps, not {self.steps}.")
         self.size = wish.size or tuple(run.facts["model"]["image_size"])
         model = self.task.model.denoiser if isinstance(self.task.model, Guided) else self.task.model
-        assert isinstance(model, Denoiser)
-        model.must_halve(self.size)
+        assert isinstance(model, DrawingNetwork)
+        model.must_fit(self.size)
         self.image, self.mask = self.given()
         self.begin = None if self.image is None else self.task.space(self.image)
         self.fresh = None if self.mask is None else self.task.space.places(self.mask)

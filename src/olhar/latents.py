@@ -24,10 +24,10 @@ from olhar.folder import RunFolder
 from olhar.layers.space import Latents
 from olhar.models import AUTOENCODERS, autoencoder
 from olhar.models.vae import VAE
+from olhar.plan_diffusion import OWN, own_name
 from olhar.tasks.reconstruct import Reconstruct
 from olhar.tasks.task import Task
 
-AUTO = "vae"  # what is trained where no run is named
 # Of the deviation that the widest channel has. A narrower one is not used, and made as wide as the others it would be
 # noise that a model learns to draw.
 UNUSED = 0.05
@@ -39,24 +39,35 @@ NOTE = (
 )
 
 
-def space_facts(latent: str, channels: int) -> dict[str, Any] | None:
-    """What run.json says of the autoencoder that the setting names, before it is trained; None for pixels.
+def space_facts(latent: str, channels: int, side: int) -> dict[str, Any] | None:
+    """What run.json says of the autoencoder that the settled setting names, before it is trained; None for pixels.
+
+    side: the shorter one of the images, px.
 
     Raises UserError where the setting names no finished autoencoder of such images.
     """
     if latent == "none":
         return None
-    found = {"name": AUTO, "args": {}, "in_channels": channels} if latent == "auto" else facts_of_run(latent, channels)
+    if latent == OWN:
+        found = {"name": own_name(side), "args": {}, "in_channels": channels}
+    else:
+        found = facts_of_run(latent, channels)
     with torch.device("meta"):
         made = autoencoder(found["name"], channels, (64, 64), **found["args"])
     return found | {"factor": made.factor, "latent_channels": made.latent_channels}
+
+
+def factor_of(latent: str, channels: int, side: int) -> int:
+    """How many times smaller than images of that shorter side what is drawn is; see `space_facts`."""
+    space = space_facts(latent, channels, side)
+    return space["factor"] if space else 1
 
 
 def facts_of_run(path: str, channels: int) -> dict[str, Any]:
     """Of a run that learnt an autoencoder. Raises UserError for any other."""
     folder = RunFolder.open(path)
     facts = folder.facts
-    model, cure = facts["model"], "train one with --task reconstruct --model vae, or give --latent auto"
+    model, cure = facts["model"], "train one with --task reconstruct --model vae, or give --latent own"
     if facts["task"]["name"] != "reconstruct" or not model["name"].startswith("vae"):
         raise UserError(f"{path} is a run of {model['name']} and no variational autoencoder: {cure}.")
     if (corruption := facts["task"]["settings"]["corruption"]) != "none":
@@ -79,7 +90,7 @@ def to_compress(collection: Collection, config: Config) -> Collection:
     name = config.model.name
     if collection.task != "diffuse" or name not in AUTOENCODERS:
         return collection
-    if config.model.latent != "none":
+    if config.model.latent not in ("auto", "none"):
         raise UserError(f"--model {name} trains the autoencoder alone: leave out --latent, or --model.")
     records = [replace(record, label=None, labels=None, captions=()) for record in collection.records]
     said = f"{collection.explanation.removesuffix('.')}; of these the images alone, to be reconstructed."

@@ -33,7 +33,7 @@ from olhar.errors import UserError
 from olhar.fit import Fit
 from olhar.folder import RunFolder, versions
 from olhar.plan_boxes import resolve_boxes
-from olhar.plan_diffusion import FIRST_SHARE, autoencoder_config, resolve_diffusion
+from olhar.plan_diffusion import FIRST_SHARE, OWN, autoencoder_config, resolve_diffusion, settled
 from olhar.plan_pixels import resolve_pixels
 from olhar.plan_text import resolve_text
 from olhar.run import Run
@@ -148,7 +148,7 @@ def settle_autoencoder(folder: RunFolder, config: Config, voice: Voice, rank: in
     gone on with."""
     own, quiet = RunFolder(folder.autoencoder), voice.quiet
     known = own.facts if own.facts_file.exists() else {}
-    if config.model.latent != "auto":
+    if config.model.latent != OWN:
         if rank == 0 and not known:
             RunFolder(config.model.latent).copy(own.path)
         shared("copied", world)
@@ -159,7 +159,7 @@ def settle_autoencoder(folder: RunFolder, config: Config, voice: Voice, rank: in
         settings = autoencoder_config(config)
         share = f"{settings.train.budget or f'{settings.train.epochs} epochs'} ({FIRST_SHARE:.0%})"
         voice.say(f"First the autoencoder that it draws with, in {own.path}, for {share}:", style="bold")
-        train(folder.facts["data"]["path"], run=own.path, config=settings, quiet=quiet)
+        train(folder.facts["data"]["path"], run=own.path, config=settings, quiet=quiet, report=False)
         voice.say("Now to draw in its latents:", style="bold")
     elif not known.get("result"):
         resume(own.path, quiet)
@@ -262,6 +262,8 @@ def choose(
     plan.refuse_unused(config, collection.task, config.data.task or collection.task)
     plan.check_mix(config.data.mix, collection.task)
     height, width = examined.sizes.median
+    shorter = min(height, width, config.data.image_size or height)
+    latent = settled(config.model.latent, shorter) if collection.task == "diffuse" else "none"
     facts = plan.Facts(
         n_train=len(collection.split("train")),
         task=collection.task,
@@ -274,14 +276,14 @@ def choose(
         world=world,
         captioned=all(record.captions for record in collection.records),
         corruption=corruption_of(collection, config),
-        shrunk=(latents.space_facts(config.model.latent, channels) or {"factor": 1})["factor"],
+        shrunk=latents.factor_of(latent, channels, shorter),
     )
     if collection.task == "detect":
         return resolve_boxes(config, facts)
     if collection.task == "align":
         return resolve_text(config, facts)
     if collection.task == "diffuse":
-        return resolve_diffusion(config, facts)
+        return resolve_diffusion(config.with_changes({"model.latent": latent}), facts)
     if collection.task in build.EVERYWHERE:
         return resolve_pixels(config, facts)
     if budget is None or config.model.name is not None:

@@ -14,6 +14,8 @@ from olhar.plan import NORMED, Decision, Facts, Plan, Recipe, fitting, settle_re
 ON_CPU, ON_GPU = 64, 128  # px: what two cores learn to draw in minutes, and a GPU
 # Of the time, or the passes, of a run that draws in latents: what its autoencoder gets, which is trained first.
 FIRST_SHARE = 0.3
+OWN = "own"  # of the latent: an autoencoder is trained first
+FROM = 64  # px: smaller images are drawn as they are, or in latents of an autoencoder that shrinks them less
 FEWEST = 20  # training images; of fewer, whatever is drawn is one of them
 
 ADAM = Recipe("adamw", 1e-3, 0.01, 1.0, "steady at every level of the noise")
@@ -45,7 +47,7 @@ def resolve_diffusion(config: Config, facts: Facts) -> Plan:
         plan,
         facts,
         fitting((MUON, ADAM, NORMED), plan.config.optim.name),
-        128 if side <= TINY or facts.accelerator else 32,
+        128 if side <= TINY or facts.accelerator or facts.shrunk > 1 else 32,
         side,
     )
     if plan.config.train.budget is None:
@@ -55,8 +57,20 @@ def resolve_diffusion(config: Config, facts: Facts) -> Plan:
     return plan
 
 
+def settled(latent: str, side: int) -> str:
+    """The setting, where it leaves to the shorter side of the images whether noise is mixed with pixels or latents."""
+    if latent != "auto":
+        return latent
+    return OWN if side >= FROM else "none"
+
+
+def own_name(side: int) -> str:
+    """The autoencoder that is trained first for images of that shorter side."""
+    return "vae-f16" if side >= FROM else "vae"
+
+
 def settle_space(plan: Plan, facts: Facts) -> None:
-    """Whether noise is mixed with the pixels, as by default, or with latents."""
+    """Whether noise is mixed with the pixels or with latents."""
     latent, shrunk = plan.config.model.latent, facts.shrunk
     if latent == "none":
         return
@@ -64,13 +78,12 @@ def settle_space(plan: Plan, facts: Facts) -> None:
         section, _, name = setting.partition(".")
         if getattr(getattr(plan.config, section), name) not in (None, False, "auto", "none"):
             raise UserError(
-                f"--{setting} changes images, and latents are made of each only once: leave it out, or --latent."
+                f"--{setting} changes images, and latents are made of each only once: leave it out, or give "
+                "--latent none."
             )
     if min(facts.height, facts.width) < 4 * shrunk:
-        raise UserError(
-            f"Images of {facts.width} x {facts.height} px leave latents too small to be halved: leave --latent out."
-        )
-    first = f"; it is trained first, in {FIRST_SHARE:.0%} of the time" if latent == "auto" else ""
+        raise UserError(f"Images of {facts.width} x {facts.height} px leave latents too small: give --latent none.")
+    first = f"; it is trained first, in {FIRST_SHARE:.0%} of the time" if latent == OWN else ""
     plan.decisions.append(Decision("model.latent", latent, f"a latent stands for {shrunk} x {shrunk} pixels{first}"))
 
 
@@ -85,7 +98,7 @@ def autoencoder_config(config: Config) -> Config:
     return Config(
         # mirror images are images as well; the doctor has spoken
         data=replace(config.data, task="diffuse", augment="auto", flip=None, tokenizer=None, check="off"),
-        model=ModelConfig(name="vae"),
+        model=ModelConfig(name=own_name(config.data.image_size or FROM)),
         objective=ObjectiveConfig(),
         optim=OptimConfig(),
         train=replace(train, batch_size=None),
@@ -103,14 +116,26 @@ def halvable(side: int, shrunk: int = 1) -> int:
 
 
 def settle_network(plan: Plan, facts: Facts, side: int) -> None:
-    """The network; a larger image is seen in patches, so that a level costs the same."""
+    """The network, what it says, and how noise grows."""
+    if facts.shrunk > 1:
+        why = "the few places of a latent are tokens"
+        plan.settle("model.name", "dit-small" if facts.accelerator else "dit-mini", why)
+    if facts.captioned and (plan.config.model.name or "").startswith("dit"):
+        plan.settle("model.text", "text-words", "its words stand beside the places, and the network reads them itself")
+    elif facts.captioned:
+        plan.settle("model.text", "text-small", "reads captions; trained along")
+    if facts.shrunk > 1:
+        plan.settle("objective.predict", "velocity", "what a network can tell at every level")
+        plan.settle("objective.noise_schedule", "cosine", "usual in latents")
+        return
     if side <= TINY:
         plan.settle("model.name", "denoiser-tiny", f"images of {side} px")
     elif facts.accelerator:
         plan.settle("model.name", "denoiser", "a GPU trains it")
     else:
         plan.settle("model.name", "denoiser-mini", "narrow: what a CPU trains in minutes needs steps more than width")
-    if "patch" not in plan.config.model.args and (patch := patch_of(side // facts.shrunk, facts.accelerator)) > 1:
+    # a larger image is seen in patches, so that a level costs the same
+    if "patch" not in plan.config.model.args and (patch := patch_of(side, facts.accelerator)) > 1:
         plan.config = plan.config.with_changes({"model.args": {**plan.config.model.args, "patch": patch}})
     # noise has as many numbers as a patch has pixels, and no network as narrow carries them all: in patches of 4 px of
     # shapes velocities left the pictures grainy after 7 minutes, images had no grain after 3 (one run each)
@@ -121,8 +146,6 @@ def settle_network(plan: Plan, facts: Facts, side: int) -> None:
     # 64 px; of the cosine's levels an eighth lie there, of the shifted one's a third
     schedule = ("shifted-cosine", "large things show through much noise") if patched else ("cosine", "usual in pixels")
     plan.settle("objective.noise_schedule", *schedule)
-    if facts.captioned:
-        plan.settle("model.text", "text-small", "reads captions; trained along")
 
 
 def patch_of(side: int, accelerator: bool) -> int:

@@ -19,6 +19,7 @@ LEAST_SCALE = 0.25  # shrunk further, what is a few pixels wide is gone: larger 
 SEGMENT = Recipe("muon", 0.05, 5e-4, 0.0, "learns most in few passes")
 # on emoji and CamVid, batches of 8 and 16 came further in three minutes than larger ones
 RESTORE = Recipe("adamw", 5.6e-3, 0.01, 1.0, "steady from random weights")
+CODE = Recipe("muon", 0.02, 0.01, 1.0, "learns most in few passes")  # with batches of 64
 ADAM = Recipe("adamw", 2e-3, 0.05, 1.0, "steady from random weights")
 SGD = Recipe("sgd", 0.08, 5e-4, 0.0, "batch-normalised networks generalise well with it")
 TUNE = Recipe("adamw", 3e-4, 0.05, 1.0, "gentle on weights that already know something")
@@ -37,9 +38,11 @@ def resolve_pixels(config: Config, facts: Facts) -> Plan:
     plan.settle("data.flip", not facts.upright, "mirror images mean the same")
     if facts.task == "segment":
         plan.settle("objective.class_weights", "effective", "rare classes fill few pixels, but count as others do")
+    code = plan.config.model.name == "vae-f16"
     usual = (SEGMENT, ADAM, SGD) if facts.task == "segment" else (RESTORE, SEGMENT, SGD)
-    recipes = (TUNE, *usual) if facts.pretrained else usual
-    settle_recipe(plan, facts, fitting(recipes, plan.config.optim.name), batch_of(facts.task, side), side)
+    recipes = (TUNE, *usual) if facts.pretrained else (CODE, *usual) if code else usual
+    batch = 64 if code else batch_of(facts.task, side)
+    settle_recipe(plan, facts, fitting(recipes, plan.config.optim.name), batch, side)
     if plan.config.train.budget is None:
         seen = 100_000 if side <= SMALL else 20_000
         passes = min(max(math.ceil(seen / facts.n_train), 10), 120)

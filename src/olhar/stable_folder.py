@@ -18,8 +18,8 @@ from olhar.data.text import Tokenizer
 from olhar.errors import UserError
 from olhar.layers.stable_codec import GROUPS
 from olhar.models import autoencoder, denoiser, text_encoder
+from olhar.models.base import DrawingNetwork
 from olhar.models.clip_names import text_weights
-from olhar.models.denoiser import Denoiser
 from olhar.models.sd_names import codec_weights, unet_weights
 from olhar.models.text import TextEncoder
 from olhar.models.vae import VAE
@@ -141,7 +141,7 @@ class StableFolder:
                 )
         return found
 
-    def denoiser(self, factor: int, dtype: torch.dtype) -> Denoiser:
+    def denoiser(self, factor: int, dtype: torch.dtype) -> DrawingNetwork:
         """The U-Net, of latents `factor` times smaller than the image."""
         name = SETTINGS[1]
         found = self.settings(name, UNET)

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from olhar.errors import UserError
+from olhar.layers.embed import waves
 from olhar.layers.residual import ResidualBlock
 from olhar.models import DENOISERS, denoiser
-from olhar.models.denoiser import Denoiser, waves
+from olhar.models.denoiser import Denoiser
 from olhar.models.sd_names import unet_name, unet_weights
 
 

@@ -35,13 +35,14 @@ TASKS = ("classify", "regress", "segment", "detect", "reconstruct", *CAPTIONED)
 # What captions are drawn for, unless the arguments say otherwise: two things say what is where, and a test of what was
 # never seen together is the one that learning by heart does not pass.
 FOR_CAPTIONS = {"objects": 2, "holdout": 1}
+FOR_DRAWING = FOR_CAPTIONS | {"n": 20_000}  # of few a model that draws learns each by heart
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """What may follow `shapes:`."""
 
-    n: int = 5000  # scenes in all: 80% train, 10% validation, 10% test
+    n: int = 5000  # scenes in all: 80% train, 10% validation, 10% test; see also FOR_DRAWING
     size: int = 64  # side in pixels
     objects: int = 1  # things in a scene, at most
     seed: int = 0
@@ -114,7 +115,7 @@ def collection(task: str | None = None, config: DataConfig | None = None, argume
     if task not in TASKS:
         raise UserError(f"shapes cannot be used to {task}: {nearest(task, TASKS)}")
     defaults = {"size": config.image_size} if config and config.image_size else {}
-    chosen = parse(arguments, defaults | (FOR_CAPTIONS if task in CAPTIONED else {}))
+    chosen = parse(arguments, defaults | {"align": FOR_CAPTIONS, "diffuse": FOR_DRAWING}.get(task, {}))
     gone = ignored_classes(PARTS, config.ignore if config else None) if task == "segment" else set()
     kept = [k for k in range(len(PARTS)) if k not in gone]
     classes = tuple(kept.index(k) if k in kept else IGNORE for k in range(len(PARTS)))

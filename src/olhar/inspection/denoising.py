@@ -5,17 +5,20 @@ Shapes: N images, h heads, L positions, S tokens, C channels, H W space, M momen
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from olhar.data.text import Tokenizer
 from olhar.inspection.attention import attention_weights_of
+from olhar.models.dit import DiT
+from olhar.models.guided import Guided
 from olhar.ops.noise import Estimate
 from olhar.ops.samplers import make_sampler
 from olhar.tasks.diffuse import Diffuse
@@ -67,14 +70,14 @@ def way_back(
 
     def predict(x: Tensor, level: int) -> Estimate:
         at = torch.full((len(x),), level, device=x.device)
-        with attention_weights_of(task.model, cross=True) as weights:
+        with looks_at_words(task.model) as looks:
             said = task.say(x, at, asked.label, asked.tokens).float()
         if asked.guidance != 1 and (asked.label is not None or asked.tokens is not None):
             without = task.hidden(asked.label, asked.tokens, torch.ones(len(x), dtype=torch.bool, device=x.device))
             silent = task.say(x, at, *without).float()
             said = silent + asked.guidance * (said - silent)
         estimate = task.estimate(said, x, at)
-        steps.append(Step(level, x, estimate.image, joined(list(weights.values()), x.shape[2:]) if weights else None))
+        steps.append(Step(level, x, estimate.image, joined(looks(), x.shape[2:]) if asked.tokens is not None else None))
         return estimate
 
     result = noise
@@ -82,6 +85,23 @@ def way_back(
         result = state.noisy
         yield steps[-1]
     yield result
+
+
+@contextmanager
+def looks_at_words(model: nn.Module) -> Iterator[Callable[[], list[Float[Tensor, "N h P S"]]]]:
+    """What says, once the model has spoken, how its places look at the tokens of the text, one tensor a layer."""
+    if not (isinstance(model, Guided) and isinstance(model.denoiser, DiT)):
+        with attention_weights_of(model, cross=True) as weights:
+            yield lambda: list(weights.values())
+        return
+    words = model.reader.length
+    with attention_weights_of(model.denoiser) as joint:
+
+        def looks() -> list[Tensor]:  # places and words stand in one row, the words last
+            found = [one[:, :, :-words, -words:] for one in joint.values()]
+            return [one / one.sum(-1, keepdim=True) for one in found]
+
+        yield looks
 
 
 def joined(weights: Sequence[Float[Tensor, "N h _ S"]], size: Sequence[int]) -> Float[Tensor, "N S H W"]:

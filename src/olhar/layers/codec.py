@@ -119,6 +119,11 @@ class Codec(nn.Module):
         self.encoder = self.halves[0](in_channels, self.numbers * latent_channels, *body)
         self.decoder = self.halves[1](latent_channels, in_channels, *body)
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """What sees pixels, and what says them."""
+        return self.encoder.stem, self.decoder.out  # pyright: ignore[reportReturnType]
+
     def latent_shape(self, image_size: tuple[int, int] | None = None) -> tuple[int, int, int]:
         """(L, ⌈H/factor⌉, ⌈W/factor⌉) of an image of that (height, width), or of the size it was built for."""
         height, width = image_size or self.image_size

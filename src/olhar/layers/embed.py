@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
@@ -65,6 +65,15 @@ class PatchEmbed(nn.Module):
 def to_map(tokens: Float[Tensor, "N L D"], grid: tuple[int, int]) -> Float[Tensor, "N D h w"]:
     """The tokens of a grid (rows, columns) as a feature map: the inverse of the last step of Figure 3.1."""
     return tokens.mT.unflatten(-1, grid)
+
+
+def waves(level: Shaped[Tensor, " N"], width: int) -> Float[Tensor, "N D"]:
+    """A level as cosines and sines of `width` / 2 wavelengths, from 2π to 2π 10⁴ levels (Vaswani et al. 2017): levels
+    near each other look alike, and none is much larger than another."""
+    half = width // 2
+    frequency = torch.exp(-math.log(10_000) * torch.arange(half, device=level.device, dtype=torch.float32) / half)
+    angle = level.float()[:, None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], 1)
 
 
 def sinusoidal(length: int, width: int) -> Float[Tensor, "L D"]:

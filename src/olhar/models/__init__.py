@@ -11,16 +11,17 @@ from torch import nn
 from olhar.errors import UserError, nearest
 from olhar.models import autoencoder as autoencoders
 from olhar.models import clip as clips
-from olhar.models import cnn, fastcnn, resnet, resnet9, text, unet, vae, vit
+from olhar.models import cnn, dit, fastcnn, resnet, resnet9, text, unet, vae, vit
 from olhar.models import denoiser as denoisers
 from olhar.models.autoencoder import Autoencoder
-from olhar.models.base import Decoder, Encoder
+from olhar.models.base import Decoder, DrawingNetwork, Encoder
 from olhar.models.classifier import Classifier
 from olhar.models.clip import Clip, Tower
 from olhar.models.cnn import CNN
 from olhar.models.denoiser import Denoiser
 from olhar.models.dense import Dense
 from olhar.models.detector import Detector
+from olhar.models.dit import DiT
 from olhar.models.fastcnn import FastCNN
 from olhar.models.guided import Guided
 from olhar.models.linear import Linear
@@ -78,13 +79,15 @@ AUTOENCODERS: dict[str, Callable[..., Autoencoder | VAE]] = {
     "autoencoder": partial(Autoencoder, **autoencoders.SIZES["autoencoder"]),
     "autoencoder-large": partial(Autoencoder, **autoencoders.SIZES["autoencoder-large"]),
     "vae": partial(VAE, **vae.SIZES["vae"]),
+    "vae-f16": partial(VAE, **vae.SIZES["vae-f16"]),
     "vae-large": partial(VAE, **vae.SIZES["vae-large"]),
     "vae-stable-diffusion": partial(StableVAE, **vae.SIZES["vae-stable-diffusion"]),
 }
 
 # What says which noise an image holds.
-DENOISERS: dict[str, Callable[..., Denoiser]] = {
-    name: partial(Denoiser, **size) for name, size in denoisers.SIZES.items()
+DENOISERS: dict[str, Callable[..., DrawingNetwork]] = {
+    **{name: partial(Denoiser, **size) for name, size in denoisers.SIZES.items()},
+    **{name: partial(DiT, **size) for name, size in dit.SIZES.items()},
 }
 
 
@@ -180,7 +183,7 @@ def autoencoder(name: str, in_channels: int, image_size: tuple[int, int], **args
     return _make(AUTOENCODERS, "autoencoder", name, args)(in_channels, image_size)
 
 
-def denoiser(name: str, in_channels: int, image_size: tuple[int, int], shrunk: int = 1, **args: Any) -> Denoiser:
+def denoiser(name: str, in_channels: int, image_size: tuple[int, int], shrunk: int = 1, **args: Any) -> DrawingNetwork:
     """A new, untrained denoiser.
 
     Args:
@@ -195,7 +198,7 @@ def denoiser(name: str, in_channels: int, image_size: tuple[int, int], shrunk: i
     return _make(DENOISERS, "denoiser", name, args)(in_channels, image_size, shrunk=shrunk)
 
 
-def guided(drawing: Denoiser, reader: TextEncoder, start: int, end: int, padding: bool = False) -> Guided:
+def guided(drawing: DrawingNetwork, reader: TextEncoder, start: int, end: int, padding: bool = False) -> Guided:
     """A denoiser that is told what `reader` reads."""
     return Guided(drawing, reader, start, end, padding)
 
@@ -278,7 +281,10 @@ def describe() -> list[Row]:
 
 
 def _row(
-    name: str, described: Encoder | Decoder | Autoencoder | VAE | TextEncoder | Denoiser, counted: nn.Module, kind: str
+    name: str,
+    described: Encoder | Decoder | Autoencoder | VAE | TextEncoder | DrawingNetwork,
+    counted: nn.Module,
+    kind: str,
 ) -> Row:
     summary = (inspect.getdoc(type(described)) or "").partition("\n")[0]
     return Row(name, sum(p.numel() for p in counted.parameters()), summary, described.figure, kind)

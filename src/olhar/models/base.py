@@ -7,7 +7,8 @@ Shapes: N batch, C channels, H W space, L tokens, D width.
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from jaxtyping import Bool, Float, Int64
+import torch
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from olhar.errors import UserError
@@ -72,6 +73,59 @@ class TextTower(nn.Module, ABC):
     @abstractmethod
     def sentence(self, states: Float[Tensor, "N L D"], tokens: Int64[Tensor, "N L"]) -> Float[Tensor, "N D"]:
         """One vector a caption, of its states."""
+
+
+class DrawingNetwork(nn.Module, ABC):
+    """noisy [N, C, H, W], the level of the noise, perhaps a class or the tokens of a text -> what the noise is, of the
+    same shape.
+
+    Args:
+        image_size: (height, width) of the image it is built for.
+        step: what the sides of an image are multiples of.
+        num_classes: what an image may be asked to be. The class `num_classes` says "any".
+
+    Raises:
+        UserError: the image has other sides.
+    """
+
+    figure: ClassVar[str] = ""  # of the notes
+
+    def __init__(self, image_size: tuple[int, int], step: int, num_classes: int):
+        super().__init__()
+        self.image_size, self.step, self.num_classes = image_size, step, num_classes
+        self.must_fit(image_size)
+
+    @property
+    @abstractmethod
+    def ends(self) -> tuple[nn.Module, ...]:
+        """What sees pixels, and what says them."""
+
+    @abstractmethod
+    def forward(
+        self,
+        noisy: Float[Tensor, "N C H W"],
+        level: Int[Tensor, " N"] | Float[Tensor, " N"] | None = None,
+        label: Int[Tensor, " N"] | None = None,
+        context: Float[Tensor, "N L E"] | None = None,
+        mask: Bool[Tensor, "N L"] | None = None,
+    ) -> Float[Tensor, "N C H W"]:
+        """What the noise is thought to be. Left out, `level` is 0 and `label` any class; `mask` is True at the tokens
+        that belong to the text."""
+
+    def unless_told(self, noisy: Tensor, level: Tensor | None, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Level 0 and any class, where they were left out."""
+        if level is None:
+            level = torch.zeros(len(noisy), dtype=torch.int64, device=noisy.device)
+        return level, torch.full_like(level, self.num_classes).long() if label is None else label
+
+    def must_fit(self, size: tuple[int, int]) -> None:
+        """Raise UserError for a (height, width) whose sides are no multiples of `step`."""
+        if any(side % self.step or not side for side in size):
+            near = " x ".join(str(max(1, round(side / self.step)) * self.step) for side in reversed(size))
+            raise UserError(
+                f"Images of {size[1]} x {size[0]} px cannot be halved as often as the network does: "
+                f"give sides that are multiples of {self.step}, such as {near}."
+            )
 
 
 class Decoder(nn.Module, ABC):

@@ -21,6 +21,12 @@ class Classifier(nn.Module):
         self.encoder = encoder
         self.head = nn.Linear(encoder.channels[-1], num_outputs)
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...] | None:
+        """What sees pixels and what gives scores, of an encoder that says what sees pixels: see `muon_groups`."""
+        first: tuple[nn.Module, ...] | None = getattr(self.encoder, "ends", None)
+        return None if first is None else (*first, self.head)
+
     def features(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """The encoder's summary of the image: its coarsest level averaged over space, or a class token."""
         return self.encoder.summary(image)

@@ -5,16 +5,17 @@ Shapes: N batch, C channels, D width, H W space, L positions or tokens, E width 
 all blocks are told.
 """
 
-import math
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from olhar.errors import UserError
 from olhar.layers.attention import FeedForward, TransformerBlock
+from olhar.layers.embed import waves
 from olhar.layers.residual import ResidualBlock, group_norm
+from olhar.models.base import DrawingNetwork
 
 # From minutes of a laptop to Stable Diffusion 1.x. Attention compares all pairs of positions, hence it stands at the
 # coarser levels; a patch lets a network of the same cost see an image twice or four times as large.
@@ -34,15 +35,6 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 # Stable Diffusion's norm before attention has another constant than torch's; its weights want it, others do not mind.
 LOOK_EPS = 1e-6
-
-
-def waves(level: Shaped[Tensor, " N"], width: int) -> Float[Tensor, "N D"]:
-    """A level as cosines and sines of `width` / 2 wavelengths, from 2π to 2π 10⁴ levels (Vaswani et al. 2017): levels
-    near each other look alike, and none is much larger than another."""
-    half = width // 2
-    frequency = torch.exp(-math.log(10_000) * torch.arange(half, device=level.device, dtype=torch.float32) / half)
-    angle = level.float()[:, None] * frequency
-    return torch.cat([angle.cos(), angle.sin()], 1)
 
 
 class GatedFeedForward(FeedForward):
@@ -134,7 +126,7 @@ class Up(nn.Module):
         return x if self.grow is None else self.grow(x)
 
 
-class Denoiser(nn.Module):
+class Denoiser(DrawingNetwork):
     """U-Net that says what noise an image holds, told the level of the noise, and a class or a text where it has one.
 
     Args:
@@ -173,10 +165,8 @@ class Denoiser(nn.Module):
         groups: int = 0,
         shrunk: int = 1,
     ):
-        super().__init__()
-        self.image_size, self.widths, self.num_classes = image_size, widths, num_classes
-        self.step = shrunk * patch * 2 ** (len(widths) - 1)  # what sides are multiples of
-        self.must_halve(image_size)
+        super().__init__(image_size, shrunk * patch * 2 ** (len(widths) - 1), num_classes)
+        self.widths = widths
         if any(width % (head_width or heads) for width in widths) or widths[0] % 2:
             shared = f"cut into heads of {head_width}" if head_width else f"shared by {heads} heads"
             raise UserError(f"Widths of {', '.join(map(str, widths))} cannot be {shared}: use multiples.")
@@ -216,15 +206,6 @@ class Denoiser(nn.Module):
         """What sees pixels, and what says them."""
         return self.stem, self.out
 
-    def must_halve(self, size: tuple[int, int]) -> None:
-        """Raise UserError for a (height, width) whose sides are no multiples of `step`."""
-        if any(side % self.step or not side for side in size):
-            near = " x ".join(str(max(1, round(side / self.step)) * self.step) for side in reversed(size))
-            raise UserError(
-                f"Images of {size[1]} x {size[0]} px cannot be halved as often as the network does: "
-                f"give sides that are multiples of {self.step}, such as {near}."
-            )
-
     def forward(
         self,
         noisy: Float[Tensor, "N C H W"],
@@ -233,12 +214,10 @@ class Denoiser(nn.Module):
         context: Float[Tensor, "N L E"] | None = None,
         mask: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N C H W"]:
-        """What the noise is thought to be. Left out, `level` is 0 and `label` any class; `mask` is True at the tokens
-        that belong to the text."""
-        level = torch.zeros(len(noisy), dtype=torch.int64, device=noisy.device) if level is None else level
+        level, label = self.unless_told(noisy, level, label)
         told = self.tell(waves(level, self.widths[0]).to(self.stem.weight.dtype))
         if self.classes is not None:
-            told = told + self.classes(torch.full_like(level, self.num_classes).long() if label is None else label)
+            told = told + self.classes(label)
         x = self.stem(self.unshuffle(noisy))
         maps, seen = [x], (told, context, mask)
         for down in self.down:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from olhar.models.base import TextTower
+from olhar.models.base import DrawingNetwork, TextTower
 
 
 class Guided(nn.Module):
@@ -23,7 +23,7 @@ class Guided(nn.Module):
 
     nothing: Tensor
 
-    def __init__(self, denoiser: nn.Module, reader: TextTower, start: int, end: int, padding: bool = False):
+    def __init__(self, denoiser: DrawingNetwork, reader: TextTower, start: int, end: int, padding: bool = False):
         super().__init__()
         self.denoiser, self.reader, self.padding = denoiser, reader, padding
         self.register_buffer("nothing", torch.tensor([start] + [end] * (reader.length - 1)), persistent=False)
@@ -31,7 +31,7 @@ class Guided(nn.Module):
     @property
     def ends(self) -> tuple[nn.Module, ...]:
         """Of the denoiser."""
-        return self.denoiser.ends  # pyright: ignore[reportReturnType]
+        return self.denoiser.ends
 
     def forward(
         self,

@@ -13,8 +13,9 @@ from olhar.layers.attention import QuickGELU, TransformerBlock
 from olhar.models.base import TextTower
 
 # "text-clip" is the text half of OpenAI's ViT-B/32 (Radford et al. 2021, arXiv 2103.00020). The smaller ones learn
-# from some thousand captions.
+# from some thousand captions; "text-words" leaves it to a transformer that draws to read the words together.
 SIZES: dict[str, dict[str, Any]] = {
+    "text-words": {"width": 128, "layers": 0, "heads": 4},
     "text-small": {"width": 128, "layers": 2, "heads": 4},
     "text-base": {"width": 256, "layers": 4, "heads": 4},
     "text-clip": {"width": 512, "layers": 12, "heads": 8, "causal": True, "activation": "quick_gelu"},

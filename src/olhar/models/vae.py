@@ -16,9 +16,12 @@ from olhar.layers.codec import Codec
 from olhar.layers.stable_codec import StableDecoder, StableEncoder
 from olhar.objectives.gaussian import Gaussian
 
-# Chosen as those of the autoencoder are; the last is Stable Diffusion's.
+# Chosen as those of the autoencoder are; the last is Stable Diffusion's. "f16" says 256 pixels in 16 numbers: so few
+# places that a CPU learns in minutes to draw in them. In 150 s of two cores it came to 30.6 dB on shapes at 64 px, and
+# with widths a third larger and twice the channels to 30.8 dB (one run each).
 SIZES: dict[str, dict[str, Any]] = {
     "vae": {"widths": (64, 128), "blocks": 1},
+    "vae-f16": {"widths": (48, 96, 96), "blocks": 1, "factor": 16, "latent_channels": 16},
     "vae-large": {"widths": (128, 256), "blocks": 3},
     "vae-stable-diffusion": {"widths": (128, 256, 512, 512), "blocks": 2, "factor": 8},
 }

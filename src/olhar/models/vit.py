@@ -105,6 +105,11 @@ class ViT(Encoder):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
+    @property
+    def ends(self) -> tuple[nn.Module, ...]:
+        """What sees pixels."""
+        return tuple(self.patches.modules())
+
     def tokens(self, image: Float[Tensor, "N C H W"]) -> Float[Tensor, "N T D"]:
         """What the last block says of every patch, row by row, after the class token where there is one."""
         tokens = self.patches(image)
