@@ -22,7 +22,7 @@ PLAIN_OPTIONS = {
     " --run --seed --task --weights",
     "adopt": "--run --tokenizer",
     "resume": "--json --verify",
-    "evaluate": "--classes --json --prompt --split",
+    "evaluate": "--classes --json --judge --prompt --split",
     "predict": "--batch-size --classes --csv --flips --format --json --out --pictures --prompt --tiles --top",
     "search": "--csv --html --json --top --words",
     "generate": "--batch-size --class --download --guidance --init-image --json --mask --n --negative --out --precision"
@@ -77,7 +77,7 @@ def test_training_has_at_most_fourteen_plain_options_and_every_setting_by_its_do
         ("--model.args widths=64,128,pools=2", {"model.args": {"widths": "64,128", "pools": 2}}),
         ("--optim.name adamw", {"optim.name": "adamw"}),
         ("--budget 10min", {"train.budget": "10min"}),
-        ("--latent auto", {"model.latent": "auto"}),
+        ("--latent own", {"model.latent": "own"}),
     ],
 )
 @pytest.mark.parametrize("order", ["before", "after"])

@@ -23,17 +23,20 @@ from olhar.data.latent_reader import LatentReader
 from olhar.data.loader import Loader
 from olhar.data.recognise import recognise
 from olhar.errors import UserError
-from olhar.generate import Drawn, burnt
+from olhar.generate import Drawn, Wish, burnt, generate
+from olhar.inspection.instruments.denoising import DENOISING
 from olhar.layers.space import Latents
+from olhar.look import subject_of
 from olhar.plan import Facts
-from olhar.plan_diffusion import autoencoder_config, resolve_diffusion
+from olhar.plan_diffusion import autoencoder_config, resolve_diffusion, settled
 from olhar.run import Run
 from olhar.tasks.diffuse import Diffuse
 
 SIDE = 16
 QUICK: dict[str, Any] = {
     "task": "diffuse",
-    "latent": "auto",
+    "latent": "own",
+    "model": "denoiser-tiny",
     "epochs": 2,
     "quiet": True,
     "batch_size": 8,
@@ -190,7 +193,7 @@ def test_a_finished_autoencoder_is_taken_as_it_is(run: Run, pictures: Path, tmp_
     other = olhar.train(pictures, run=tmp_path / "run", **named)
     theirs, ours = space_of(run).state_dict(), space_of(other).state_dict()
     assert all(torch.equal(tensor, ours[name]) for name, tensor in theirs.items())
-    assert (other.path / "autoencoder" / "report.html").exists()
+    assert (other.path / "autoencoder" / "model.safetensors").exists()
     assert not (other.path / "autoencoder" / "checkpoint").exists()
     for path, expected in ((trained, "no variational autoencoder"), (run.path, "no variational autoencoder")):
         with pytest.raises(UserError, match=expected):
@@ -202,7 +205,7 @@ def test_a_finished_autoencoder_is_taken_as_it_is(run: Run, pictures: Path, tmp_
     with pytest.raises(UserError, match="is not finished: go on with `olhar resume"):
         olhar.train(pictures, run=tmp_path / "no", **QUICK | {"latent": str(unfinished)})
     with pytest.raises(UserError, match="learnt from coloured images, and these are grey"):
-        latents.space_facts(str(run.path / "autoencoder"), 1)
+        latents.space_facts(str(run.path / "autoencoder"), 1, SIDE)
     assert not (tmp_path / "no").exists()
 
 
@@ -213,7 +216,7 @@ def test_a_finished_autoencoder_is_taken_as_it_is(run: Run, pictures: Path, tmp_
         ({"data.augment": "mirror"}, "--data.augment changes images"),
         ({"data.flip": True}, "--data.flip changes images"),
         ({"model": "vae"}, "--model vae trains the autoencoder alone"),
-        ({"latent": "atuo"}, "There is no run folder atuo"),
+        ({"latent": "onw"}, "There is no run folder onw"),
         ({"task": "reconstruct"}, "--model.latent is for learning to diffuse"),
     ],
 )
@@ -223,19 +226,45 @@ def test_what_cannot_be_is_said_in_a_sentence(pictures: Path, tmp_path: Path, se
     assert not (tmp_path / "run").exists()
 
 
-def test_the_plan_gives_the_autoencoder_a_share_and_draws_at_once_what_a_patch_would_hold():
-    facts = Facts(n_train=1000, task="diffuse", num_classes=0, height=72, width=72, accelerator=False, shrunk=4)
-    plan = resolve_diffusion(Config().with_changes({"model.latent": "auto"}), facts)
+def test_the_plan_gives_the_autoencoder_a_share_and_draws_with_a_transformer():
+    facts = Facts(n_train=1000, task="diffuse", num_classes=0, height=72, width=72, accelerator=False, shrunk=16)
+    plan = resolve_diffusion(Config().with_changes({"model.latent": settled("auto", 72)}), facts)
     assert (plan.config.data.image_size, plan.config.objective.predict) == (64, "velocity")
-    assert "patch" not in plan.config.model.args
-    assert "4 x 4 pixels; it is trained first, in 30% of the time" in " ".join(plan.lines())
+    assert (plan.config.model.name, plan.config.model.args) == ("dit-mini", {})
+    assert "16 x 16 pixels; it is trained first, in 30% of the time" in " ".join(plan.lines())
     own = autoencoder_config(plan.config)
-    assert (own.model.name, own.train.epochs, own.data.image_size) == ("vae", 120, 64)
+    assert (own.model.name, own.train.epochs, own.data.image_size) == ("vae-f16", 120, 64)
     timed = autoencoder_config(plan.config.with_changes({"train.budget": "10min"}))
     assert timed.train.budget == "180.0s"
     small = Facts(n_train=1000, task="diffuse", num_classes=0, height=8, width=8, accelerator=False, shrunk=4)
     with pytest.raises(UserError, match="8 x 8 px leave latents too small"):
-        resolve_diffusion(Config().with_changes({"model.latent": "auto"}), small)
+        resolve_diffusion(Config().with_changes({"model.latent": "own"}), small)
+
+
+def test_pixels_or_latents_as_the_images_suggest_unless_asked():
+    assert [settled("auto", side) for side in (32, 63, 64, 300)] == ["none", "none", "own", "own"]
+    assert [settled(asked, 64) for asked in ("none", "own", "runs/a")] == ["none", "own", "runs/a"]
+    with pytest.raises(UserError, match="latents are made of each only once: leave it out, or give --latent none"):
+        olhar.train("shapes:n=80", task="diffuse", quiet=True, **{"data.flip": True})
+
+
+def test_captions_are_drawn_by_a_transformer_that_looks_at_their_words(tmp_path: Path):
+    small = {"width": 16, "depth": 2, "heads": 2}
+    run = olhar.train(
+        "shapes:n=200", run=tmp_path / "run", task="diffuse", epochs=1, quiet=True, **{"model.args": small}
+    )
+    model = run.facts["model"]
+    assert (model["name"], model["text"]["name"], model["space"]["name"]) == ("dit-mini", "text-words", "vae-f16")
+    assert (model["in_channels"], model["space"]["factor"]) == (16, 16)
+    page = run.folder.report.read_text()
+    assert ["receptive-field" in page, "denoising" in page] == [True, True]
+    values = DENOISING.look(subject_of(run.folder, run.task, run.device))
+    assert values.noisy.shape[1:] == values.forward.shape[1:] == (3, 64, 64)
+    assert set(values.words) <= set(values.asked.split())
+    assert values.attention.shape == (len(values.words), len(values.levels) - 1, 4, 4)
+    assert 0 < values.attention.min() < values.attention.max() < 1
+    [one] = generate(run, Wish(texts=("a red circle",), steps=2))
+    assert one.image.shape == (3, 64, 64)
 
 
 def test_the_autoencoder_learns_from_the_images_that_are_drawn_from():

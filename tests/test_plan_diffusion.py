@@ -26,6 +26,14 @@ def test_without_patches_the_velocity_is_said():
     assert (chosen["objective.predict"], chosen["objective.noise_schedule"]) == ("velocity", "cosine")
 
 
+def test_in_latents_the_network_reads_the_words_itself():
+    chosen = settled(captioned=True, shrunk=16)
+    assert (chosen["model.name"], chosen["model.text"], chosen["train.batch_size"]) == ("dit-mini", "text-words", 128)
+    chosen = settled(Config().with_changes({"model.name": "denoiser-tiny"}), captioned=True, shrunk=16)
+    assert chosen["model.text"] == "text-small"
+    assert settled(shrunk=16, accelerator=True)["model.name"] == "dit-small"
+
+
 def test_what_was_asked_for_stays():
     asked = Config().with_changes({"objective.noise_schedule": "flow", "optim.name": "adamw"})
     chosen = settled(asked)

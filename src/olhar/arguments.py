@@ -56,6 +56,9 @@ def evaluate_options(parser: Usage) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     split = choice(("train", "val", "test"))
     parser.add_argument("--split", metavar="NAME", type=split, help="train, val or test [test, else val]")
+    parser.add_argument(
+        "--judge", metavar="RUN", help="of a run that draws: a classifier that its images are judged by"
+    )
     add_naming(parser)
 
 

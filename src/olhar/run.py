@@ -18,6 +18,7 @@ import torch
 from olhar import build, growth, language
 from olhar.data.loader import Loader
 from olhar.data.masks import Relabelled
+from olhar.data.names import shipped
 from olhar.data.reading import Frame
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection, Record, to_device
@@ -137,10 +138,7 @@ class Run:
         collection = recognise(data, config=config)
         by_name = isinstance(self.task, Align) and collection.task == "classify"
         records = collection.records if by_name else align_classes(collection, self.facts["data"]["class_names"])
-        present = {record.split for record in records}
-        chosen = split or next(s for s in ("test", "val", "train") if s in present)
-        if chosen not in present:
-            raise UserError(f"{data} has no {chosen} split: it has {', '.join(sorted(present))}.")
+        chosen = split_of(records, data, split)
         if by_name:
             return language.zero_shot(self, collection, chosen, classes, prompts)
         if collection.task != self.task.name:
@@ -293,6 +291,16 @@ def align_classes(collection: Collection, names: Sequence[str]) -> list[Record]:
     ]
 
 
+def split_of(records: Sequence[Record], data: str | Path, split: str | None) -> str:
+    """The split that was asked for, or test, else val, else train. Raises UserError where no record is of it."""
+    present = {record.split for record in records}
+    chosen = split or next(s for s in ("test", "val", "train") if s in present)
+    if chosen not in present:
+        raise UserError(f"{data} has no {chosen} split: it has {', '.join(sorted(present))}.")
+    return chosen
+
+
 def load(path: str | Path, device: str = "auto") -> Run:
-    """A finished or interrupted run, from its folder alone. Raises UserError where it is none."""
-    return Run(RunFolder.open(path), pick_device(device))
+    """A finished or interrupted run, from its folder alone, or one that comes along, by its name. Raises UserError
+    where it is neither."""
+    return Run(RunFolder.open(shipped(path) or path), pick_device(device))

@@ -66,7 +66,7 @@ def look(subject: Subject) -> DenoisingValues:
     task = subject.task
     assert isinstance(task, Diffuse)
     batch = subject.first(1)
-    clean = task.normalise(batch["image"])
+    clean = task.space(batch["image"])
     label, tokens = batch.get("label") if task.class_names else None, batch.get("tokens")
     asked = task.describe_truth(batch)[0] or ""
     way = task.process.levels(STEPS)

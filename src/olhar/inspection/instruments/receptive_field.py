@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from olhar.data.reading import shrink
 from olhar.inspection.figure import FULL, Style, glow, new_figure, show
 from olhar.inspection.instrument import Instrument, Subject, Table, Values, model_input, needs_maps
 from olhar.inspection.measured_field import Measured, Window, measured_field, too_small, visible_window
@@ -80,7 +81,7 @@ def look(subject: Subject) -> FieldValues:
         seen.append(Seen(layer, positions, fields[layer], window, measured))
     sizes = tuple((name, max(field.size)) for name in subject.maps if (field := fields.get(name)))
     cut = too_small(layers[0], fields[layers[0]], size) if subject.layer else ""
-    return FieldValues(tuple(seen), sizes, batch["image"][0].cpu(), cut)
+    return FieldValues(tuple(seen), sizes, shrink(batch["image"][0], size).cpu(), cut)  # a latent has fewer places
 
 
 def stages(maps: dict[str, tuple[int, ...]]) -> list[str]:
