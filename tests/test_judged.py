@@ -1,5 +1,6 @@
 """What a run draws beside the data: pictures that are the training images, the data's, or neither."""
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 import olhar
 from olhar import cli, judged
 from olhar.errors import UserError
+from olhar.report.story import Samples
 from olhar.run import Run
 
 SIZED = "shapes:n=400,size=16,objects=1,holdout=0"
@@ -77,6 +79,21 @@ def test_from_the_command_line(runs: tuple[Run, Run], capsys: pytest.CaptureFixt
     ):
         assert cli.main(["evaluate", *given]) != 0
         assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_report_shows_what_is_nearest_and_a_copy_beside_itself(runs: tuple[Run, Run]):
+    run = runs[0]
+    assert "Nearest training images" in run.folder.report.read_text()
+    copy = of_split(run, "train")[7]
+    noise = torch.randint(0, 256, copy.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    seen = judged.beside_training(run, Samples([], [("a copy", copy), (None, noise)], []), math.inf)
+    assert seen.near is not None
+    assert (seen.near.searched, len(seen.near.found)) == (320, 2)
+    text, drawn, found = seen.near.found[0]
+    assert (text, drawn is copy, len(found)) == ("a copy", True, judged.NEIGHBOURS)
+    assert torch.equal(found[0][0], copy)
+    assert found[0][1] < 0.001 < 0.03 < seen.near.usual < seen.near.found[1][2][0][1]
+    assert judged.beside_training(run, Samples([], [(None, copy)], []), 0.0).near is None  # no time is left
 
 
 def test_few_wishes_are_repeated_and_many_thinned(runs: tuple[Run, Run]):

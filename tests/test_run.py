@@ -70,7 +70,7 @@ def test_killed_and_resumed_it_ends_the_same_bit_for_bit(tmp_path: Path):
     straight, run = tmp_path / "straight", tmp_path / "killed"
     # images last in memory, where a moment restored in another order once spoilt the weights
     options = ["--train.precision", "fp32", "--train.memory_format", "channels_last"]
-    words = command("train", "digits", "--epochs", 4, *options)
+    words = command("train", "digits", "--model", "cnn-small", "--epochs", 3, *options)
     subprocess.run([*words, "--run", straight], check=True, capture_output=True)
     often = ["--train.checkpoint_seconds", "0.01"]
     process = subprocess.Popen([*words, *often, "--run", run], stderr=subprocess.DEVNULL)
@@ -136,7 +136,7 @@ def test_verify_shows_that_resuming_changes_nothing(digits: Path):
 
 def test_two_processes_are_one_with_the_same_batch(tmp_path: Path):
     """torchrun with gloo; mlp, since each process's batch normalisation would see only its own half."""
-    same = ["digits", "--model", "mlp", "--epochs", 2, "--batch-size", 64, "--optim.ema", 0, *OPTIONS]
+    same = ["digits", "--model", "mlp", "--epochs", 1, "--batch-size", 64, "--optim.ema", 0, *OPTIONS]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command("train", *same, "--run", tmp_path / "one"), check=True, env=environment)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "olhar", "--", "train"]

@@ -4,7 +4,10 @@ Shapes: N images, C channels, H W space, D features.
 """
 
 import json
+import math
+import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 
 import torch
@@ -18,12 +21,15 @@ from olhar.errors import UserError
 from olhar.generate import Drawing, Wish
 from olhar.inspection.generated import Nearest, kernel_distance, nearest
 from olhar.models.classifier import Classifier
+from olhar.report.story import Near, Samples
 from olhar.run import Run, split_of
 from olhar.tasks.diffuse import Diffuse
 
 IMAGES = 200  # that are drawn
 COMPARED, REMEMBERED = 1000, 5000  # images of the split, and of the training, at most
 BATCH = 50
+# in a report: drawn images shown, the training images beside each, and validation images that say what is usual
+SHOWN, NEIGHBOURS, VALIDATED = 6, 4, 200
 
 
 def judge(
@@ -79,6 +85,29 @@ def judge(
     return found
 
 
+def beside_training(run: Run, samples: Samples, until: float) -> Samples:
+    """The samples with the training images nearest to the last of them; as they are, where the images are gone or there
+    is no time to read any by `until`, a `time.monotonic()`."""
+    if not samples.last or time.monotonic() > until:
+        return samples
+    try:
+        collection = recognise(run.facts["data"]["path"], config=run.folder.config.data)
+    except UserError:
+        return samples
+    splits = json.loads(run.folder.splits.read_text(encoding="utf-8"))
+    by_id = {record.id: record for record in collection.records}
+    train, val = ([by_id[id] for id in splits[name] if id in by_id] for name in ("train", "val"))
+    kept = pixels(run, spread(val, VALIDATED), until)
+    seen = pixels(run, spread(train, REMEMBERED), until)
+    if not len(kept) or len(seen) < NEIGHBOURS:
+        return samples
+    texts, drawn = zip(*samples.last[:SHOWN], strict=True)
+    there = nearest(unit(torch.stack(drawn)), unit(seen), NEIGHBOURS)
+    rows = zip(texts, drawn, there.indices.tolist(), there.distances.tolist(), strict=True)
+    found = [(text, image, [(seen[i], far) for i, far in zip(*near, strict=True)]) for text, image, *near in rows]
+    return replace(samples, near=Near(found, len(seen), middle(nearest(unit(kept), unit(seen)))))
+
+
 def wishes(records: Sequence[Record], class_names: Sequence[str], images: int) -> list[str | None]:
     """What as many images are asked for: what the records say, of which there may be too few or too many."""
     some = spread(records, images)
@@ -107,10 +136,15 @@ def spread(records: Sequence[Record], most: int) -> list[Record]:
     return [records[int(i * every)] for i in range(min(most, len(records)))]
 
 
-def pixels(run: Run, records: Sequence[Record]) -> UInt8[Tensor, "N C H W"]:
-    """The images as the run saw them."""
-    batches = [batch["image"] for batch in run.loader(records, BATCH).epoch(0)] if records else []
-    return torch.cat(batches) if batches else torch.zeros(0, 0, 0, 0, dtype=torch.uint8)
+def pixels(run: Run, records: Sequence[Record], until: float = math.inf) -> UInt8[Tensor, "N C H W"]:
+    """The images as the run saw them: all, or as many as are read by `until`."""
+    found = [torch.zeros(0, 0, 0, 0, dtype=torch.uint8)]
+    with closing(run.loader(records, BATCH).epoch(0)) if records else nullcontext(()) as batches:
+        for batch in batches:
+            found.append(batch["image"])
+            if time.monotonic() > until:
+                break
+    return torch.cat(found[1:] or found)
 
 
 @torch.inference_mode()

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from olhar.search import Search
 
 
+NEAR_SECONDS = 3.0  # in which training images are read to be compared with what was drawn
 PAGE_SECONDS = 3.0  # after the instruments: the rest of the page, and leaving
 MAPPED, WAYS = 150, 4  # images on the map of an autoencoder's latents, and ways between two of them
 
@@ -219,6 +220,11 @@ class Run:
             with self.computing():
                 return look.drawings(self.folder, self.task, self.device, mistakes, until)
 
+        samples = growth.samples(self.folder.samples)
+        if samples is not None:
+            from olhar.judged import beside_training
+
+            samples = beside_training(self, samples, min(time.monotonic() + NEAR_SECONDS, deadline - PAGE_SECONDS))
         model = self.task.model.image_encoder if isinstance(self.task, Align) else self.task.model
         return write_report(
             self.path,
@@ -227,7 +233,7 @@ class Run:
             latent=self.latent_view(),
             drawings=drawings,
             match=language.match_view(self),
-            samples=growth.samples(self.folder.samples),
+            samples=samples,
         )
 
     def latent_view(self) -> "LatentView | None":

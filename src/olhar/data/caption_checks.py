@@ -90,6 +90,15 @@ def of_captions(collection: Collection, records: Sequence[Record]) -> Iterator[F
         what = f"All {len(records):,} images have the same caption, '{short(records[0].captions[0])}'"
         yield finding("refused", "one-caption", what, "Say of each image what it shows: from this nothing is learnt.")
         return
+    if collection.task == "align":  # what is drawn from one caption twice is not the same picture
+        yield from of_shared(by_text)
+    if named := [record.id for record in records if all(map(NAME.fullmatch, record.captions))]:
+        what = f"{count(len(named), 'image')} with the name of a file or an address for a caption"
+        yield finding("warning", "name-caption", what, "Say what the image shows, or choose --data.text-column.", named)
+
+
+def of_shared(by_text: dict[str, list[Record]]) -> Iterator[Finding]:
+    """Captions, given with the images that have them, that cannot tell images apart or stand in two splits."""
     shared = {text: own for text, own in by_text.items() if len(own) > 1}
     if shared:
         images = {record.id for own in shared.values() for record in own}
@@ -112,9 +121,6 @@ def of_captions(collection: Collection, records: Sequence[Record]) -> Iterator[F
         what = f"{count(len(leaked), 'image')} ({which}) with a caption that train has too"
         cure = "Put images of one caption into one split: the measured figures are too good like this."
         yield finding("warning", "caption-leakage", what, cure, leaked)
-    if named := [record.id for record in records if all(map(NAME.fullmatch, record.captions))]:
-        what = f"{count(len(named), 'image')} with the name of a file or an address for a caption"
-        yield finding("warning", "name-caption", what, "Say what the image shows, or choose --data.text-column.", named)
 
 
 def sentence(collection: Collection) -> str:

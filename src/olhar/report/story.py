@@ -89,13 +89,24 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Near:
+    """What some drawn images were asked for, the images, and the training images nearest to them with how far they are:
+    the root mean square of the differences of pixels in [0, 1]."""
+
+    found: Sequence[tuple[str | None, Tensor, Sequence[tuple[Tensor, float]]]]
+    searched: int  # training images
+    usual: float  # how far the middle one of the validation images is from the nearest of them
+
+
+@dataclass(frozen=True)
 class Samples:
     """What a run drew: the same at some moments of its training; more in the end, with what was asked for; of some of
-    these the way they came, from noise on."""
+    these the way they came, from noise on; and what of the training they are like."""
 
     grown: Sequence[Moment]
     last: Sequence[tuple[str | None, Tensor]]
     strips: Sequence[tuple[str | None, Sequence[Tensor]]]
+    near: Near | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from olhar.report.panels.detection import (
     precision_recall_panel,
     worst_boxes_panel,
 )
-from olhar.report.panels.drawing import grown_panel, levels_panel, reverse_panel, samples_panel
+from olhar.report.panels.drawing import grown_panel, levels_panel, near_panel, reverse_panel, samples_panel
 from olhar.report.panels.headline import headline_panel
 from olhar.report.panels.inside import inside_panel
 from olhar.report.panels.latent import latent_panel
@@ -59,6 +59,7 @@ PANELS: tuple[Callable[[Story], Panel | None], ...] = (
     grown_panel,
     levels_panel,
     reverse_panel,
+    near_panel,
     latent_panel,
     calibration_panel,
     inside_panel,

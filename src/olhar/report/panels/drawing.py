@@ -125,6 +125,22 @@ def reverse_panel(story: Story) -> Panel | None:
     return Panel("reverse", "From noise to image", reading, part("strips", rows, is_small(story), "ways"))
 
 
+def near_panel(story: Story) -> Panel | None:
+    near = story.samples and story.samples.near
+    if not near:
+        return None
+    rows = []
+    for text, image, found in near.found:
+        pictures = [(data_uri(image), "drawn"), *((data_uri(one), f"{far:.3f}") for one, far in found)]
+        rows.append(("", text or "", pictures))
+    reading = (
+        f"Beside some drawn images those of {number(near.searched)} training images that are nearest to them, and how "
+        "far their pixels are (root mean square, of 1). The middle one of the validation images, which it never saw, "
+        f"is {near.usual:.3f} from the nearest: what is drawn and much nearer than that is a copy."
+    )
+    return Panel("near", "Nearest training images", reading, part("strips", rows, is_small(story), "ways"))
+
+
 def is_small(story: Story) -> bool:
     """Drawn images are shown as their pixels."""
     return max(story.get("model.image_size", [TINY + 1])) <= TINY
