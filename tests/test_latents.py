@@ -257,7 +257,11 @@ def test_captions_are_drawn_by_a_transformer_that_looks_at_their_words(tmp_path:
     assert (model["name"], model["text"]["name"], model["space"]["name"]) == ("dit-mini", "text-words", "vae-f16")
     assert (model["in_channels"], model["space"]["factor"]) == (16, 16)
     page = run.folder.report.read_text()
-    assert ["receptive-field" in page, "denoising" in page] == [True, True]
+    assert ["receptive-field" in page, "denoising" in page] == [False, True]
+    assert "latent of 4 × 4 places" in page
+    for name in ("receptive-field", "patches", "filters"):
+        with pytest.raises(UserError, match="latents and no pixels: look into RUN/autoencoder"):
+            run.inspect(name)
     values = DENOISING.look(subject_of(run.folder, run.task, run.device))
     assert values.noisy.shape[1:] == values.forward.shape[1:] == (3, 64, 64)
     assert set(values.words) <= set(values.asked.split())

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from olhar import __version__, arguments
 from olhar.config import Config
-from olhar.data.names import shipped
 from olhar.errors import UserError, nearest
 from olhar.given import is_published, must_exist, run_must_exist
 from olhar.options import Usage, as_typed, changes
@@ -156,9 +155,8 @@ def search(found: Namespace) -> int:
 
 def generate(found: Namespace) -> int:
     """Draw new images with a trained model: from texts, classes or nothing, from an image and a mask."""
-    along = shipped(found.run)
-    published = along is None and is_published(found.run, found.download)
-    if along is None and not published:
+    published = is_published(found.run, found.download)
+    if not published:
         run_must_exist(found.run, " (what is on the Hub comes with --download)")
     from olhar import generate as room
     from olhar import run, sheet, terminal
@@ -171,11 +169,11 @@ def generate(found: Namespace) -> int:
 
         trained = stable.load(found.run, precision=found.precision or "auto", download=found.download)
     else:
-        trained = run.load(along or found.run)
+        trained = run.load(found.run)
         if found.precision:
             raise UserError("A run draws in the number format that was measured in training: leave --precision out.")
     batch_size = found.batch_size or (1 if published else 16)
-    out = found.out or sheet.new_folder(Path() if along or published else trained.path)
+    out = found.out or sheet.new_folder(Path() if published else trained.path)
     files, made = [], []
     columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
     try:

@@ -18,7 +18,6 @@ import torch
 from olhar import build, growth, language
 from olhar.data.loader import Loader
 from olhar.data.masks import Relabelled
-from olhar.data.names import shipped
 from olhar.data.reading import Frame
 from olhar.data.recognise import recognise
 from olhar.data.sample import Collection, Record, to_device
@@ -307,6 +306,5 @@ def split_of(records: Sequence[Record], data: str | Path, split: str | None) -> 
 
 
 def load(path: str | Path, device: str = "auto") -> Run:
-    """A finished or interrupted run, from its folder alone, or one that comes along, by its name. Raises UserError
-    where it is neither."""
-    return Run(RunFolder.open(shipped(path) or path), pick_device(device))
+    """A finished or interrupted run, from its folder alone. Raises UserError where it is none."""
+    return Run(RunFolder.open(path), pick_device(device))

@@ -22,6 +22,7 @@ from olhar.data.text import Tokenizer
 from olhar.errors import UserError, nearest
 from olhar.inspection.capture import output_shapes
 from olhar.inspection.figure import DARK, LIGHT, Style
+from olhar.layers.space import Latents
 from olhar.models.classifier import Classifier
 from olhar.tasks.align import Align
 from olhar.tasks.classify import Classify
@@ -166,6 +167,18 @@ def always(subject: Subject) -> None:
 def needs_maps(subject: Subject) -> str | None:
     """Why not, for a model whose layers give no maps."""
     return None if subject.maps else "no layer of this model gives a map: each sees the whole image at once."
+
+
+def needs_pixels(subject: Subject) -> str | None:
+    """Why not, for a model that is shown latents."""
+    if isinstance(subject.task, Diffuse) and isinstance(subject.task.space, Latents):
+        return "what this model sees are latents and no pixels: look into RUN/autoencoder."
+    return None
+
+
+def needs_maps_of_pixels(subject: Subject) -> str | None:
+    """Why not, for either reason."""
+    return needs_pixels(subject) or needs_maps(subject)
 
 
 def needs_classes(subject: Subject) -> str | None:

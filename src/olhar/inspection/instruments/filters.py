@@ -10,7 +10,7 @@ from torch import nn
 
 from olhar.errors import UserError
 from olhar.inspection.figure import FULL, Style, new_figure, tiles
-from olhar.inspection.instrument import Instrument, Subject, Table, Values, always
+from olhar.inspection.instrument import Instrument, Subject, Table, Values, needs_pixels
 
 WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 PICTURES, ACROSS = 64, 16  # filters as pictures: four rows of a page
@@ -125,7 +125,7 @@ FILTERS = Instrument(
     shows="the weights of the first layer's filters as pictures, or of any layer as norms and tiles",
     reading="Pictures are what each filter answers to most, on its own scale; of tiles orange adds, blue takes away."
     "\nFilters that look like noise have learnt little; many that look alike say that there are more than are needed.",
-    fits=always,
+    fits=needs_pixels,
     look=look,
     draw=draw,
     takes_layer=True,

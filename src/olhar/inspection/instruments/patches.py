@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from olhar.inspection.figure import FULL, Style, grid, pixels, tiles
-from olhar.inspection.instrument import Instrument, Subject, Table, Values, needs_maps
+from olhar.inspection.instrument import Instrument, Subject, Table, Values, needs_maps_of_pixels
 from olhar.inspection.measured_field import too_small
 from olhar.inspection.patches import Patch, top_patches
 from olhar.inspection.receptive_field import ReceptiveField, receptive_fields
@@ -93,7 +93,7 @@ PATCHES = Instrument(
     shows="for some filters of a layer the nine patches, among all the images, that excite them most",
     reading="What the nine have in common is what the filter looks for; each shows all that it sees of the image.\n"
     "Early layers look for edges and colours, later ones for parts; a filter whose nine differ has no single meaning.",
-    fits=needs_maps,
+    fits=needs_maps_of_pixels,
     look=look,
     draw=draw,
     takes_layer=True,

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from olhar.data.reading import shrink
 from olhar.inspection.figure import FULL, Style, glow, new_figure, show
-from olhar.inspection.instrument import Instrument, Subject, Table, Values, model_input, needs_maps
+from olhar.inspection.instrument import Instrument, Subject, Table, Values, model_input, needs_maps_of_pixels
 from olhar.inspection.measured_field import Measured, Window, measured_field, too_small, visible_window
 from olhar.inspection.receptive_field import ReceptiveField, receptive_fields
 
@@ -81,7 +80,7 @@ def look(subject: Subject) -> FieldValues:
         seen.append(Seen(layer, positions, fields[layer], window, measured))
     sizes = tuple((name, max(field.size)) for name in subject.maps if (field := fields.get(name)))
     cut = too_small(layers[0], fields[layers[0]], size) if subject.layer else ""
-    return FieldValues(tuple(seen), sizes, shrink(batch["image"][0], size).cpu(), cut)  # a latent has fewer places
+    return FieldValues(tuple(seen), sizes, batch["image"][0].cpu(), cut)
 
 
 def stages(maps: dict[str, tuple[int, ...]]) -> list[str]:
@@ -149,7 +148,7 @@ RECEPTIVE_FIELD = Instrument(
     shows="which pixels a position of a layer can see, and which it does see, over an image",
     reading="Dashed: all that the middle position of the layer can see, cut at the border. Bright: what does change it."
     "\nMost of the weight lies in the middle: what is larger than the bright part is seen only in parts.",
-    fits=needs_maps,
+    fits=needs_maps_of_pixels,
     look=look,
     draw=draw,
     takes_layer=True,

@@ -35,9 +35,12 @@ def network_panel(story: Story) -> Panel | None:
     drawing = part("figure", draw(table, prefix), CAPTION)
     body = join(drawing, part("table", heads, [*rows, total]), part("details", f"All {len(layers)} layers", every))
     height, width = table.input_shape[1:]
+    seen = f"image of {width} × {height} pixels"
+    if story.get("model.space"):
+        seen = f"latent of {width} × {height} places"
     reading = (
-        f"For one image of {width} × {height} pixels: what each stage gives (channels × height × width), what it "
-        "costs, and how many pixels of the image one of its positions sees (the receptive field)."
+        f"For one {seen}: what each stage gives (channels × height × width), what it "
+        "costs, and how much of that one of its positions sees (the receptive field)."
     )
     return Panel("network", "Network", reading, body)
 
