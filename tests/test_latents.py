@@ -246,6 +246,8 @@ def test_pixels_or_latents_as_the_images_suggest_unless_asked():
     assert [settled(asked, 64) for asked in ("none", "own", "runs/a")] == ["none", "own", "runs/a"]
     with pytest.raises(UserError, match="latents are made of each only once: leave it out, or give --latent none"):
         olhar.train("shapes:n=80", task="diffuse", quiet=True, **{"data.flip": True})
+    with pytest.raises(UserError, match="A budget of 5s is too short here to train an autoencoder first"):
+        olhar.train("shapes:n=80", task="diffuse", quiet=True, budget="5s")
 
 
 def test_captions_are_drawn_by_a_transformer_that_looks_at_their_words(tmp_path: Path):

@@ -30,7 +30,7 @@ from olhar.data.sample import Collection
 from olhar.data.text import Tokenizer
 from olhar.describe import corruption_of, facts_of
 from olhar.errors import UserError
-from olhar.fit import Fit
+from olhar.fit import Fit, TooShortError
 from olhar.folder import RunFolder, versions
 from olhar.plan_boxes import resolve_boxes
 from olhar.plan_diffusion import FIRST_SHARE, OWN, autoencoder_config, resolve_diffusion, settled
@@ -159,7 +159,13 @@ def settle_autoencoder(folder: RunFolder, config: Config, voice: Voice, rank: in
         settings = autoencoder_config(config)
         share = f"{settings.train.budget or f'{settings.train.epochs} epochs'} ({FIRST_SHARE:.0%})"
         voice.say(f"First the autoencoder that it draws with, in {own.path}, for {share}:", style="bold")
-        train(folder.facts["data"]["path"], run=own.path, config=settings, quiet=quiet, report=False)
+        try:
+            train(folder.facts["data"]["path"], run=own.path, config=settings, quiet=quiet, report=False)
+        except TooShortError:
+            raise TooShortError(
+                f"A budget of {config.train.budget} is too short here to train an autoencoder first: give twice as "
+                "much, or --latent none."
+            ) from None
         voice.say("Now to draw in its latents:", style="bold")
     elif not known.get("result"):
         resume(own.path, quiet)
