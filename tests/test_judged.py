@@ -1,6 +1,7 @@
 """What a run draws beside the data: pictures that are the training images, the data's, or neither."""
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 import olhar
-from olhar import cli, judged
+from olhar import cli, growth, judged
 from olhar.errors import UserError
 from olhar.report.story import Samples
 from olhar.run import Run
@@ -21,8 +22,11 @@ QUICK: dict[str, Any] = {"epochs": 1, "quiet": True, "train.precision": "fp32", 
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """One that draws, hardly trained, and a classifier."""
     folder, small = tmp_path_factory.mktemp("runs"), {"widths": "16", "heads": 2, "attention": "0"}
-    draws = olhar.train(SIZED, run=folder / "draws", task="diffuse", **QUICK, **{"model.args": small})
-    return draws, olhar.train(SIZED, run=folder / "judge", task="classify", model="cnn-small", **QUICK)
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(growth, "MOST", 2)
+        few.setattr(growth, "IMAGES", 1)
+        draws = olhar.train(SIZED, run=folder / "draws", task="diffuse", report=False, **QUICK, **{"model.args": small})
+    return draws, olhar.train(SIZED, run=folder / "judge", task="classify", model="cnn-small", report=False, **QUICK)
 
 
 def of_split(run: Run, split: str) -> Tensor:
@@ -83,7 +87,7 @@ def test_from_the_command_line(runs: tuple[Run, Run], capsys: pytest.CaptureFixt
 
 def test_the_report_shows_what_is_nearest_and_a_copy_beside_itself(runs: tuple[Run, Run]):
     run = runs[0]
-    assert "Nearest training images" in run.folder.report.read_text()
+    assert "Nearest training images" in run.report(time.monotonic() + 5).read_text()
     copy = of_split(run, "train")[7]
     noise = torch.randint(0, 256, copy.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     seen = judged.beside_training(run, Samples([], [("a copy", copy), (None, noise)], []), math.inf)

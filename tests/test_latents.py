@@ -251,10 +251,8 @@ def test_pixels_or_latents_as_the_images_suggest_unless_asked():
 
 
 def test_captions_are_drawn_by_a_transformer_that_looks_at_their_words(tmp_path: Path):
-    small = {"width": 16, "depth": 2, "heads": 2}
-    run = olhar.train(
-        "shapes:n=200", run=tmp_path / "run", task="diffuse", epochs=1, quiet=True, **{"model.args": small}
-    )
+    changed = {"model": None, "model.args": {"width": 16, "depth": 2, "heads": 2}, "latent": "auto", "epochs": 1}
+    run = olhar.train("shapes:n=80", run=tmp_path / "run", **QUICK | changed)
     model = run.facts["model"]
     assert (model["name"], model["text"]["name"], model["space"]["name"]) == ("dit-mini", "text-words", "vae-f16")
     assert (model["in_channels"], model["space"]["factor"]) == (16, 16)

@@ -44,12 +44,13 @@ def test_any_size_comes_back(name, size, factor, widths):
 
 
 @pytest.mark.parametrize("name", [name for name in AUTOENCODERS if name != STABLE])
-def test_the_table_s_latent_has_12_times_fewer_numbers(name):
+def test_the_table_s_latent_has_many_times_fewer_numbers(name):
     with torch.device("meta"):
         model = autoencoder(name, 3, (64, 64))
         channels, height, width = model.latent_shape()
         assert latent_of(model, torch.empty(1, 3, 64, 64)).shape == (1, channels, height, width)
-    assert 12 * channels * height * width == 3 * 64 * 64
+    fewer = {"vae-f16": 48}.get(name, 12)
+    assert fewer * channels * height * width == 3 * 64 * 64
 
 
 @pytest.mark.parametrize("name", SMALL)

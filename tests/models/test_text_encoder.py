@@ -71,4 +71,4 @@ def test_clips_half_has_its_size():
         model = text_encoder("text-clip", 49408, 77, 49407)
     # 49,408 tokens and 77 positions of 512, 12 blocks of 3,152,384, a norm
     assert sum(p.numel() for p in model.parameters()) == (49408 + 77) * 512 + 12 * 3_152_384 + 1024
-    assert set(TEXTS) == {"text-small", "text-base", "text-clip"}
+    assert set(TEXTS) == {"text-words", "text-small", "text-base", "text-clip"}

@@ -52,8 +52,7 @@ class ToldBlock(nn.Module):
 
 
 class DiT(DrawingNetwork):
-    """Transformer that says what noise an image or a latent holds, told the level of the noise, and a class or a text
-    where it has one.
+    """Transformer that says what noise an image or a latent holds, told its level and perhaps a class or a text.
 
     A text is told twice: the blocks are told the mean of its tokens beside the level, which says what there is; and
     the tokens stand in one row with the places, where all look at all (Bao et al. 2023, arXiv 2209.12152; Esser et
