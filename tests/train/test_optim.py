@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from olhar.models import encoder
+from olhar.models.classifier import Classifier
 from olhar.train.muon import ADAPTIVE, Muon, orthogonalize
-from olhar.train.optim import Ema, Length, Schedule, make_optimizer, parameter_groups
+from olhar.train.optim import Ema, Length, Schedule, make_optimizer, muon_groups, parameter_groups
 from olhar.train.position import Position
 
 
@@ -177,3 +179,17 @@ def test_what_is_no_matrix_between_the_ends_moves_by_adamw():
             assert (mine - other).abs().max() > 0.01
         else:
             torch.testing.assert_close(mine, other)
+
+
+def test_of_a_vision_transformer_the_matrices_of_the_blocks_alone_have_orthogonal_steps():
+    holder = nn.Module()
+    holder.model = Classifier(encoder("vit-mini4", 3, (32, 32)), 10)
+    orthogonal, *rest = muon_groups(holder, 0.01)
+    assert orthogonal["orthogonal"]
+    assert all(group["adaptive"] for group in rest)
+    names = {p: name for name, p in holder.model.named_parameters()}
+    weights = {name for name in names.values() if ".blocks." in name and name.endswith("weight") and "norm" not in name}
+    assert {names[p] for p in orthogonal["params"]} == weights
+    outside = {names[p] for group in rest for p in group["params"]}
+    assert outside == set(names.values()) - weights
+    assert {"head.weight", "encoder.positions.codes"} < outside
