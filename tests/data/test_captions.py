@@ -324,3 +324,14 @@ def test_colours_stay_and_little_is_cut_off():
         batch, mirror.batch(batch, range(20), 0), mirror.flipped(range(20), 0), strict=True
     ):
         assert torch.equal(now, before.flip(2) if flipped else before)
+
+
+def test_shared_captions_are_told_to_who_aligns_and_not_to_who_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same pictures, looked at one after the other: what was kept of one look is not the answer to the other."""
+    monkeypatch.setenv("OLHAR_CACHE", str(tmp_path / "cache"))
+    found = {}
+    for task in ("align", "diffuse", "align"):
+        scenes = recognise("shapes:n=200,objects=2,holdout=1", config=DataConfig(task=task))
+        found[task] = {one.code for one in doctor.examine(scenes).findings}
+    assert found["align"] >= {"equal-captions", "caption-leakage"}
+    assert not found["diffuse"] & {"equal-captions", "caption-leakage"}

@@ -16,7 +16,7 @@ from olhar.data.sample import Collection, Finding
 from olhar.data.survey import Look, Progress, survey
 from olhar.errors import UserError
 
-VERSION = 3  # of what is stored: another one is not read
+VERSION = 4  # of what is stored, and of how it was found: another one is not read
 SMALLEST_SIDE = 4  # px: less is no picture, but a spacer of a web page or a mistake
 
 

@@ -123,7 +123,7 @@ class DrawingNetwork(nn.Module, ABC):
         if any(side % self.step or not side for side in size):
             near = " x ".join(str(max(1, round(side / self.step)) * self.step) for side in reversed(size))
             raise UserError(
-                f"Images of {size[1]} x {size[0]} px cannot be halved as often as the network does: "
+                f"Images of {size[1]} x {size[0]} px do not fit the network: "
                 f"give sides that are multiples of {self.step}, such as {near}."
             )
 

@@ -30,7 +30,7 @@ class ToldBlock(nn.Module):
 
     Before each step the norm's scale and shift are told, after it how much of the step counts. All blocks are told the
     same six vectors, and each adds its own (Chen et al. 2024, arXiv 2310.00426, section 2.3). At first they change
-    nothing.
+    next to nothing.
     """
 
     def __init__(self, width: int, heads: int):
