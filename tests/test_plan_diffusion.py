@@ -29,6 +29,7 @@ def test_without_patches_the_velocity_is_said():
 def test_in_latents_the_network_reads_the_words_itself():
     chosen = settled(captioned=True, shrunk=16)
     assert (chosen["model.name"], chosen["model.text"], chosen["train.batch_size"]) == ("dit-mini", "text-words", 128)
+    assert (chosen["objective.levels"], settled()["objective.levels"]) == ("logit-normal", "uniform")
     chosen = settled(Config().with_changes({"model.name": "denoiser-tiny"}), captioned=True, shrunk=16)
     assert chosen["model.text"] == "text-small"
     assert settled(shrunk=16, accelerator=True)["model.name"] == "dit-small"

@@ -112,7 +112,8 @@ def search_options(parser: Usage) -> None:
 
 def generate_options(parser: Usage) -> None:
     """What may follow `olhar generate`."""
-    parser.add_argument("run", metavar="RUN", help=f"{RUN}; or a Stable Diffusion, a folder or org/name on the Hub")
+    along = "shapes, which comes along; or a Stable Diffusion, a folder or org/name on the Hub"
+    parser.add_argument("run", metavar="RUN", help=f"{RUN}; {along}")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="what to draw: captions, or names of classes")
     parser.add_argument("--class", dest="classes", action="append", metavar="NAME", help="a class; may be repeated")
     parser.add_argument("--n", type=positive, metavar="N", help="images of each text [1]")
@@ -127,7 +128,7 @@ def generate_options(parser: Usage) -> None:
     parser.add_argument("--size", type=size, metavar="WxH", help="of the images, px [as learnt]")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="images at a time [16, published 1]")
     parser.add_argument("--strip", action="store_true", help="write how each image came out of the noise, too")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where images go [RUN/generated-1 ..., published here]")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where images go [RUN/generated-1 ..., of no run here]")
     form = choice(("auto", "fp32", "bf16", "fp16"))
     parser.add_argument("--precision", metavar="NAME", type=form, help="of a published one: fp32, bf16 or fp16 [auto]")
     parser.add_argument("--download", action="store_true", help="fetch a published one from the Hub")

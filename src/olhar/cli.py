@@ -18,6 +18,7 @@ from olhar.config import Config
 from olhar.errors import UserError, nearest
 from olhar.given import is_published, must_exist, run_must_exist
 from olhar.options import Usage, as_typed, changes
+from olhar.shipped import shipped
 
 FIRST_SCREEN = f"""olhar {__version__}: train vision models on your own images, and see what they learnt.
 
@@ -155,8 +156,9 @@ def search(found: Namespace) -> int:
 
 def generate(found: Namespace) -> int:
     """Draw new images with a trained model: from texts, classes or nothing, from an image and a mask."""
-    published = is_published(found.run, found.download)
-    if not published:
+    along = shipped(found.run)
+    published = along is None and is_published(found.run, found.download)
+    if along is None and not published:
         run_must_exist(found.run, " (what is on the Hub comes with --download)")
     from olhar import generate as room
     from olhar import run, sheet, terminal
@@ -169,11 +171,11 @@ def generate(found: Namespace) -> int:
 
         trained = stable.load(found.run, precision=found.precision or "auto", download=found.download)
     else:
-        trained = run.load(found.run)
+        trained = run.load(along or found.run)
         if found.precision:
             raise UserError("A run draws in the number format that was measured in training: leave --precision out.")
     batch_size = found.batch_size or (1 if published else 16)
-    out = found.out or sheet.new_folder(Path() if published else trained.path)
+    out = found.out or sheet.new_folder(Path() if along or published else trained.path)
     files, made = [], []
     columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
     try:

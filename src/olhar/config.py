@@ -121,6 +121,8 @@ class ObjectiveConfig:
     """To diffuse: how noise grows from level to level; flow: along a straight line. auto: by the network's patch."""
     weighting: Literal["uniform", "min-snr"] = "uniform"
     """To diffuse: how much the levels of noise count; uniform is the likelihood of what is predicted."""
+    levels: Literal["auto", "uniform", "logit-normal"] = "auto"
+    """To diffuse: how levels are drawn in training; logit-normal: mostly in the middle. auto: so in latents only."""
     drop: float = 0.1
     """To diffuse: the share of images whose class or caption is hidden, so that guidance can be chosen later."""
     variance: Literal["fixed", "learned"] = "fixed"

@@ -21,6 +21,7 @@ def task_settings(collection: Collection, config: Config) -> dict[str, Any]:
         "predict": objective.predict,
         "schedule": objective.noise_schedule,
         "weighting": objective.weighting,
+        "levels": objective.levels,
         "drop": objective.drop,
     }
 

@@ -224,6 +224,7 @@ USED_BY: dict[str, tuple[str, ...]] = {
     "objective.predict": ("diffuse",),
     "objective.noise_schedule": ("diffuse",),
     "objective.weighting": ("diffuse",),
+    "objective.levels": ("diffuse",),
     "objective.drop": ("diffuse",),
     "objective.variance": ("regress",),
 }

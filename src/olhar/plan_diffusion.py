@@ -127,7 +127,10 @@ def settle_network(plan: Plan, facts: Facts, side: int) -> None:
     if facts.shrunk > 1:
         plan.settle("objective.predict", "velocity", "what a network can tell at every level")
         plan.settle("objective.noise_schedule", "cosine", "usual in latents")
+        # after 6 minutes of one core, 23% of shapes were drawn right with all levels alike and 30% so (one run each)
+        plan.settle("objective.levels", "logit-normal", "what things look like is decided in the middle")
         return
+    plan.settle("objective.levels", "uniform", "each matters to pixels")
     if side <= TINY:
         plan.settle("model.name", "denoiser-tiny", f"images of {side} px")
     elif facts.accelerator:

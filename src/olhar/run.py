@@ -27,6 +27,7 @@ from olhar.fit import make_accelerator
 from olhar.folder import RunFolder
 from olhar.generate import Drawn, Wish, generate
 from olhar.predict import predict_files
+from olhar.shipped import shipped
 from olhar.tasks import PixelTask, Prediction
 from olhar.tasks.align import Align
 from olhar.tasks.detect import Detect
@@ -306,5 +307,6 @@ def split_of(records: Sequence[Record], data: str | Path, split: str | None) -> 
 
 
 def load(path: str | Path, device: str = "auto") -> Run:
-    """A finished or interrupted run, from its folder alone. Raises UserError where it is none."""
-    return Run(RunFolder.open(path), pick_device(device))
+    """A finished or interrupted run, from its folder alone, or a model that comes along, by its name. Raises UserError
+    where it is neither."""
+    return Run(RunFolder.open(shipped(path) or path), pick_device(device))

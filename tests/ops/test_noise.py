@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from olhar.ops.noise import CLEAN, SCHEDULES, SHIFT, make_process
+from olhar.ops.noise import CENTRE, CLEAN, SCHEDULES, SHIFT, SPREAD, make_process
 
 KINDS = ("noise", "image", "velocity")
 
@@ -149,3 +149,18 @@ def test_variance_1_stays_1_only_on_the_circle():
         a, b = process.at(half)
         assert a**2 + b**2 == pytest.approx(expected, abs=2e-3)
         assert math.isclose(a, b, rel_tol=0.01)
+
+
+def test_levels_to_train_with_are_drawn_alike_or_mostly_in_the_middle():
+    process = make_process("cosine", zero_terminal=True)
+    torch.manual_seed(0)
+    alike, middle = process.draw("uniform", 20_000), process.draw("logit-normal", 20_000)
+    for drawn in (alike, middle):
+        assert int(drawn.min()) >= 0
+        assert int(drawn.max()) < len(process)
+    assert float((alike < 250).float().mean()) == pytest.approx(0.25, abs=0.02)
+    logit = ((middle + 0.5) / len(process)).logit()
+    assert float(logit.mean()) == pytest.approx(CENTRE, abs=0.03)
+    assert float(logit.std()) == pytest.approx(SPREAD, abs=0.03)
+    snr = process.snr(middle)
+    assert float(((snr > 1 / 30) & (snr < 3)).double().mean()) == pytest.approx(0.91, abs=0.02)

@@ -25,11 +25,15 @@ Kind = Literal["noise", "image", "velocity"]  # what a network is asked for; eac
 Schedule = Literal["linear", "scaled-linear", "cosine", "shifted-cosine", "flow"]
 Spacing = Literal["trailing", "leading", "linspace"]  # which levels a way back of few steps visits; diffusers' names
 Weighting = Literal["uniform", "min-snr"]
+Drawing = Literal["uniform", "logit-normal"]  # how levels are drawn in training
 SCHEDULES = get_args(Schedule)
 
 CLEAN = -1  # the level of an image without noise: the last entry of a process's tables
 MOST_BETA = 0.999  # of the cosine schedule, whose last step would otherwise divide by 0 (arXiv 2102.09672)
 SHIFT = 3.0  # how much less is left of the image at a level of "shifted-cosine", as a share of the noise
+# Of the logit of a level, as a share of all, in training where it is drawn from a normal distribution. By the cosine
+# schedule nine levels in ten then have a signal-to-noise ratio of 1/30 to 3: the outlines of things appear there.
+CENTRE, SPREAD = 0.6, 0.8
 GAMMA = 5.0  # the signal-to-noise ratio beyond which images count no more (arXiv 2303.09556, section 3.4)
 
 
@@ -154,6 +158,15 @@ class Process:
             "velocity": self.noise.to(level.device)[level] ** 2,
         }
         return (of_image * per_image[kind]).float()
+
+    def draw(self, drawing: Drawing, count: int, device: torch.device | None = None) -> Int[Tensor, " N"]:
+        """As many levels at random, to train with: all equally likely, or those in the middle more often (Esser et al.
+        2024, arXiv 2403.03206, section 3.1), at which most is decided of what a picture shows. Errors then count by how
+        often their level is drawn."""
+        if drawing == "logit-normal":
+            share = torch.sigmoid(CENTRE + SPREAD * torch.randn(count, device=device))
+            return (share * len(self)).long().clamp(max=len(self) - 1)
+        return torch.randint(len(self), (count,), device=device)
 
     def levels(self, steps: int, strength: float = 1.0) -> list[int]:
         """`steps` levels, evenly and downwards; of them, where the way begins at an image with noise, the lower share

@@ -18,7 +18,7 @@ from olhar.data.sample import Batch
 from olhar.layers.space import Latents, Pixels
 from olhar.objectives.denoised import Denoised
 from olhar.objectives.gaussian import Gaussian
-from olhar.ops.noise import Estimate, Kind, Schedule, Weighting, fixed, make_process
+from olhar.ops.noise import Drawing, Estimate, Kind, Schedule, Weighting, fixed, make_process
 from olhar.tasks.pixel_task import ImagePrediction
 from olhar.tasks.task import Pictures, Prediction, Task, pixel_settings
 
@@ -31,6 +31,7 @@ class Diffuse(Task[Denoised]):
     predict: what the model says.
     schedule: how noise grows with the level. Where the model says the velocity, the last level is nothing but noise.
     weighting: how much levels count; "uniform" is the likelihood.
+    levels: how they are drawn in training.
     drop: the share of examples whose class or caption is hidden in training, so that the model can be asked with and
         without one (classifier-free guidance: Ho and Salimans 2022, arXiv 2207.12598).
     """
@@ -52,6 +53,7 @@ class Diffuse(Task[Denoised]):
         predict: Kind = "noise",
         schedule: Schedule = "cosine",
         weighting: Weighting = "uniform",
+        levels: Drawing = "uniform",
         drop: float = 0.1,
         space: Latents | None = None,
     ):
@@ -59,7 +61,7 @@ class Diffuse(Task[Denoised]):
         self.space = space or Pixels(mean, std)
         self.kind: Kind = predict
         self.weighting: Weighting = weighting
-        self.class_names, self.schedule, self.drop = list(class_names), schedule, drop
+        self.class_names, self.schedule, self.levels, self.drop = list(class_names), schedule, levels, drop
         self.process = make_process(schedule, zero_terminal=predict == "velocity")
 
     @property
@@ -78,10 +80,8 @@ class Diffuse(Task[Denoised]):
             image = self.space(batch["image"])
         label, tokens = batch.get("label") if self.class_names else None, batch.get("tokens")
         if self.training:
-            level = torch.randint(len(self.process), (len(image),), device=image.device)
-            noise = torch.randn_like(image)
-            hide = torch.rand(len(image), device=image.device) < self.drop
-            label, tokens = self.hidden(label, tokens, hide)
+            level, noise = self.process.draw(self.levels, len(image), image.device), torch.randn_like(image)
+            label, tokens = self.hidden(label, tokens, torch.rand(len(image), device=image.device) < self.drop)
         else:
             level, noise = fixed(batch["id"], image, len(self.process))
         noisy = self.process.mix(image, noise, level)
@@ -146,5 +146,5 @@ class Diffuse(Task[Denoised]):
         metrics["mse"].update(output.error(), output.level)
 
     def settings(self) -> dict[str, Any]:
-        names = ("class_names", "schedule", "weighting", "drop")
+        names = ("class_names", "schedule", "weighting", "levels", "drop")
         return pixel_settings(self) | {name: getattr(self, name) for name in names} | {"predict": self.kind}

@@ -212,11 +212,16 @@ CHAPTERS: dict[str, Chapter] = {
         minimises="The squared error of what is said of the noisy picture, at a level drawn at random.",
         steps=(
             training(
-                "a network learns to draw shapes", 105, SAID, "mse", task="diffuse",
+                "a network learns to draw shapes", 97, SAID, "mse", task="diffuse",
                 **{"model.args": {"widths": "48,96", "patch": 4}, "model.text_args": FEW_WORDS},
             ),
             Step("paint", "texts become pictures", speaking.paint, 5),
+            Step("longer", "a model that learnt for longer draws", speaking.paint_longer, 4),
+            look("denoising", "where it looks for a word", 4, "Where the words look", quick=False),
         ),
-        commands=("olhar train emoji --task diffuse", 'olhar generate runs/emoji-2 "a red heart" --n 4 --seed 7'),
+        commands=(
+            'olhar generate shapes "a red circle above a blue square" --n 4', "olhar train emoji --task diffuse",
+            'olhar generate runs/emoji-2 "a red heart" --n 4 --seed 7',
+        ),
     ),
 }  # fmt: skip

@@ -66,5 +66,8 @@ EXPECTED: dict[str, dict[str, Expected]] = {
     "detect": {"ap50": Expected("average precision at IoU 0.5", "ap50", (0.2, ANY), (0.005, ANY))},
     "attention": {"accuracy": Expected("test accuracy", "accuracy", (0.7, ANY), (0.25, ANY))},
     "align": {"mean_recall": Expected("mean recall at 1, 5 and 10", "mean_recall", (0.25, ANY), (0.05, ANY))},
-    "diffuse": {"mse": Expected("squared error of the prediction", "", (0, 0.35), (0, 0.95))},
+    "diffuse": {
+        "mse": Expected("squared error of the prediction", "", (0, 0.35), (0, 0.95)),
+        "colors": Expected("colours as told, by the model that comes along", "accuracy", (0.75, ANY), (0.7, ANY)),
+    },
 }
