@@ -48,6 +48,11 @@ def test_at_once_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
     assert capsys.readouterr().out.split() == ["generated-1/grid.png"]
     assert len(list(Path("generated-1").glob("*red-circle*.png"))) == 2
     assert sorted(FOLDER.rglob("*")) == before  # nothing is written into the package
+    assert cli.main(["generate", "shapes", PROMPTS[0], "--size", "60x60"]) == 1
+    assert not Path("generated-2").exists()
+    for given in (["report", "shapes"], ["inspect", "shapes"], ["evaluate", "shapes", "shapes"]):
+        assert cli.main(given) == 1
+        assert "comes along for `olhar generate` alone" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

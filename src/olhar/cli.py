@@ -159,7 +159,8 @@ def generate(found: Namespace) -> int:
     along = shipped(found.run)
     published = along is None and is_published(found.run, found.download)
     if along is None and not published:
-        run_must_exist(found.run, " (what is on the Hub comes with --download)")
+        hub = "/" in found.run
+        run_must_exist(found.run, f" ({'what is on the Hub comes with --download' if hub else 'shapes comes along'})")
     from olhar import generate as room
     from olhar import run, sheet, terminal
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from olhar.data.names import EMBEDDED, TORCHVISION
 from olhar.errors import UserError, nearest, nearest_path
+from olhar.shipped import shipped
 
 SETS = (*EMBEDDED, *TORCHVISION)
 
@@ -25,6 +26,8 @@ def must_exist(data: str) -> None:
 def run_must_exist(folder: str, otherwise: str = "") -> None:
     """The same for a run folder; `otherwise` says where else it may be."""
     path = Path(folder)
+    if shipped(folder):
+        raise UserError(f"'{folder}' comes along for `olhar generate` alone: give a run that was trained here.")
     if not path.exists():
         raise UserError(f"There is no run '{folder}'{otherwise}: {nearest_path(path)}")
     if not (path / "run.json").exists():

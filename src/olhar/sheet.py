@@ -38,8 +38,8 @@ def save(drawn: Iterable[Drawn], folder: Path, columns: int | None = None) -> It
     """
     images: list[Tensor] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for one in drawn:
+            folder.mkdir(parents=True, exist_ok=True)
             words = "-".join(re.findall(r"\w+", str(one.settings.get("text", "image"))))[:60]
             path = folder / f"{len(images):04d}-{words}-{one.settings['seed']}.png"
             to_picture(one.image).save(path, pnginfo=told(one.settings))

@@ -35,6 +35,13 @@ def test_a_path_that_does_not_exist_offers_the_nearest(tmp_path: Path) -> None:
         recognise("digit")
 
 
+def test_a_run_is_no_data(tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="is the folder of a run and no data"):
+        recognise(tmp_path / "digits")
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is empty\. What is read: class folders"):
         recognise(tmp_path)

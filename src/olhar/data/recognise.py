@@ -108,6 +108,8 @@ def find(data: str, config: DataConfig) -> Collection:
     """A path that exists, or a set by its name."""
     path = Path(data).expanduser()
     name, _, arguments = data.partition(":")
+    if (path / "run.json").is_file():
+        raise UserError(f"{data} is the folder of a run and no data: give its images, or `digits:`, always the set.")
     if path.is_dir():
         return read_folder(path, config)
     if path.exists():
