@@ -61,7 +61,8 @@ class Diffuse(Task[Denoised]):
         self.space = space or Pixels(mean, std)
         self.kind: Kind = predict
         self.weighting: Weighting = weighting
-        self.class_names, self.schedule, self.levels, self.drop = list(class_names), schedule, levels, drop
+        self.levels: Drawing = levels
+        self.class_names, self.schedule, self.drop = list(class_names), schedule, drop
         self.process = make_process(schedule, zero_terminal=predict == "velocity")
 
     @property
@@ -135,9 +136,8 @@ class Diffuse(Task[Denoised]):
 
     def draw(self, output: Denoised, batch: Batch) -> list[Pictures]:
         made = self.estimate(output.said.mean, output.noisy, output.level).image
-        pictures = {"image": self.pixels(output.noisy).cpu(), "prediction": self.pixels(made).cpu()}
-        pictures["truth"] = batch["image"].cpu()
-        return [{name: images[i] for name, images in pictures.items()} for i in range(len(made))]
+        pictures = {"image": self.pixels(output.noisy), "prediction": self.pixels(made), "truth": batch["image"]}
+        return [{name: images[i].cpu() for name, images in pictures.items()} for i in range(len(made))]
 
     def metrics(self) -> dict[str, Metric]:
         return metrics.denoising(len(self.process))
