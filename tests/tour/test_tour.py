@@ -12,7 +12,7 @@ from markupsafe import Markup
 from olhar import arguments, cli
 from olhar.errors import UserError
 from olhar.inspection.instruments import INSTRUMENTS
-from olhar.tour import guide
+from olhar.tour import guide, speaking
 from olhar.tour.chapter import PLACES, Chapter, Piece, Shown, Stage, Step
 from olhar.tour.chapters import CHAPTERS
 from olhar.tour.equation import typeset
@@ -207,3 +207,14 @@ def test_an_unknown_chapter_is_a_mistake_that_names_the_nearest(capsys: pytest.C
     assert cli.main(["tour", "--only", "detekt"]) == 2
     assert "there is no chapter 'detekt': did you mean 'detect'?" in capsys.readouterr().err
     assert cli.main(["tour", "--quick", "--budget", "3min"]) == 1
+
+
+def test_the_model_that_comes_along_draws_in_the_tour(tmp_path: Path):
+    told: list[float] = []
+    stage = Stage(tmp_path / "diffuse", quick=True, seconds=0.0, progress=lambda share, text: told.append(share))
+    shown = speaking.paint_longer(stage)
+    assert EXPECTED["diffuse"]["colors"].holds(shown.figures["colors"], quick=True)
+    assert [piece.place for piece in shown.pieces] == ["result", "inside"]
+    assert [piece.body.count("<img") for piece in shown.pieces] == [2 * len(speaking.SCENES), 9 * len(speaking.SCENES)]
+    assert told[-1] == 1.0
+    assert len(list((tmp_path / "diffuse" / "generated-1").glob("*.png"))) == 4 * len(speaking.SCENES) + 1

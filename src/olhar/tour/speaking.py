@@ -97,11 +97,10 @@ def paint(stage: Stage) -> Shown:
         "From noise to a picture, left to right: at every step what the network believes the picture to be. It is "
         "told the text, and how much noise there is (Figure 5.2)."
     )
-    ways = [(text, some[0].strip) for text, some in drawn.items()]
     return Shown(
         [
             Piece("result", "Drawn from a text", rows_of(drawn), drew, wide=True),
-            Piece("inside", "Out of the noise", strips(ways, "ways"), went, wide=True),
+            Piece("inside", "Out of the noise", ways_of(drawn), went, wide=True),
         ],
         emblems=emblems(drawn),
     )
@@ -117,8 +116,15 @@ def paint_longer(stage: Stage) -> Shown:
         f"autoencoder (Figure 5.3) and with two things in a picture. Read by geometry alone, {found['colors']:.0%} of "
         f"the colours, {found['shapes']:.0%} of the shapes and {found['relation']:.0%} of the places are as told."
     )
-    piece = Piece("result", "Drawn by a model that learnt for longer", rows_of(drawn), reading, wide=True)
-    return Shown([piece], {"colors": found["colors"]}, emblems(drawn))
+    went = "The same way back, in latents: what is believed at every step is decoded to be seen (Figure 5.3)."
+    return Shown(
+        [
+            Piece("result", "Drawn by a model that learnt for longer", rows_of(drawn), reading, wide=True),
+            Piece("inside", "Out of the noise, by that model", ways_of(drawn), went, wide=True),
+        ],
+        {"colors": found["colors"]},
+        emblems(drawn),
+    )
 
 
 def draw(stage: Stage, run: Run, texts: Sequence[str]) -> dict[str, list[Drawn]]:
@@ -134,6 +140,11 @@ def draw(stage: Stage, run: Run, texts: Sequence[str]) -> dict[str, list[Drawn]]
 def rows_of(drawn: dict[str, list[Drawn]]) -> Markup:
     """A row of pictures for each text."""
     return strips([(text, [one.image for one in some]) for text, some in drawn.items()])
+
+
+def ways_of(drawn: dict[str, list[Drawn]]) -> Markup:
+    """How the first picture of each text came out of the noise."""
+    return strips([(text, some[0].strip) for text, some in drawn.items()], "ways")
 
 
 def strips(rows: Sequence[tuple[str, Sequence[Tensor]]], kind: str = "") -> Markup:
