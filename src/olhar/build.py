@@ -217,7 +217,8 @@ def start_from(task: Task, config: Config) -> str:
     weights, download = config.model.weights, config.data.download
     if isinstance(task.model, Clip):
         return load_towers(task.model, weights, download).sentence
-    return load_weights(task.model, weights, download).sentence
+    # a run that draws holds its autoencoder too, which comes with its own run
+    return load_weights(task.model, weights, download, beside="space.").sentence
 
 
 def settle_targets(task: Task, feeder: Feeder, collection: Collection) -> None:

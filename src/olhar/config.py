@@ -71,7 +71,8 @@ class ModelConfig:
     name: str | None = None
     """An architecture of `olhar models`, or timm:NAME. None: from the data and the time."""
     weights: str | None = None
-    """Start from these weights: a safetensors file, a state dict, or a Hub name with --data.download."""
+    """Start from these weights: a safetensors file, a state dict, or a Hub name with --data.download; to diffuse, a
+    run that draws."""
     args: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Arguments of the architecture that differ from its table."""
     latent: str = "auto"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from olhar import anchoring, captioning, diffusing, latents
+from olhar import anchoring, captioning, diffusing, finetune, latents
 from olhar.build import PLACES, default_args, make_task
 from olhar.config import Config
 from olhar.data.corrupt import DETAIL
@@ -83,6 +83,8 @@ def facts_of(
         facts["data"]["notes"].append(latents.NOTE)
     if tokenizer:
         facts["model"] |= captioning.text_facts(config, collection, tokenizer)
+    if task_name == "diffuse":
+        finetune.inherit(facts, config)
     task = make_task(task_name, facts["model"], facts["task"]["settings"])
     if isinstance(task.model, (Autoencoder, VAE)):
         facts["model"]["latent"] = list(task.model.latent_shape())

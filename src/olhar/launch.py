@@ -22,7 +22,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file
 from torch import Tensor
 
-from olhar import build, captioning, latents, plan
+from olhar import build, captioning, finetune, latents, plan
 from olhar.config import Config, all_settings, parse_duration
 from olhar.data import doctor
 from olhar.data.recognise import recognise
@@ -267,6 +267,7 @@ def choose(
     """The plan; with a budget, the model that this machine trains well in the time, by a short measurement."""
     plan.refuse_unused(config, collection.task, config.data.task or collection.task)
     plan.check_mix(config.data.mix, collection.task)
+    config = finetune.go_on(collection, config)
     height, width = examined.sizes.median
     shorter = min(height, width, config.data.image_size or height)
     latent = settled(config.model.latent, shorter) if collection.task == "diffuse" else "none"

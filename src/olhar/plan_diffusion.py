@@ -14,6 +14,18 @@ from olhar.plan import NORMED, Decision, Facts, Plan, Recipe, fitting, settle_re
 ON_CPU, ON_GPU = 64, 128  # px: what two cores learn to draw in minutes, and a GPU
 # Of the time, or the passes, of a run that draws in latents: what its autoencoder gets, which is trained first.
 FIRST_SHARE = 0.3
+# What weights that draw cannot do without: of the run they are taken from.
+OF_THE_WEIGHTS = (
+    "model.name",
+    "model.args",
+    "model.text",
+    "model.text_args",
+    "model.latent",
+    "objective.predict",
+    "objective.noise_schedule",
+    "data.image_size",
+    "data.tokenizer",
+)
 OWN = "own"  # of the latent: an autoencoder is trained first
 FROM = 64  # px: smaller images are drawn as they are, or in latents of an autoencoder that shrinks them less
 FEWEST = 20  # training images; of fewer, whatever is drawn is one of them
@@ -26,8 +38,6 @@ def resolve_diffusion(config: Config, facts: Facts) -> Plan:
     """Every setting of a run that learns to draw."""
     if config.data.mix != "none":
         raise UserError(f"--data.mix {config.data.mix} is for labels of whole images: leave it out.")
-    if config.model.weights:
-        raise UserError("Learning to draw begins with random weights: leave --weights out.")
     if facts.n_train < FEWEST:
         raise UserError(
             f"{facts.n_train} training images are too few to learn to draw from: a model would only repeat them. "
@@ -54,6 +64,9 @@ def resolve_diffusion(config: Config, facts: Facts) -> Plan:
         seen = 400_000 if side <= SMALL else 100_000
         passes = min(max(math.ceil(seen / facts.n_train), 10), 400)
         plan.settle("train.epochs", passes, f"about {passes * facts.n_train:,} images seen")
+    if facts.pretrained:
+        known = "what its weights were trained with"
+        plan.decisions = [replace(d, reason=known) if d.setting in OF_THE_WEIGHTS else d for d in plan.decisions]
     return plan
 
 

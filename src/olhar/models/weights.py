@@ -67,7 +67,7 @@ def _listed(names: tuple[str, ...] | list[str], shown: int = 4) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def load_weights(model: nn.Module, path: str | Path, download: bool = False) -> LoadReport:
+def load_weights(model: nn.Module, path: str | Path, download: bool = False, beside: str = "") -> LoadReport:
     """Copy into `model` every tensor of the file that fits, and report the rest.
 
     A head of another number of outputs stays new, and a first convolution of three channels is summed over them
@@ -77,13 +77,15 @@ def load_weights(model: nn.Module, path: str | Path, download: bool = False) -> 
         path: a safetensors file, a state dict saved by torch, a folder that holds `model.safetensors`, or the
             name org/name of a repository on the Hub.
         download: whether the Hub may be asked.
+        beside: what in the file begins with this is of another model, and no matter.
 
     Raises:
         UserError: no such file, not weights, or of another architecture: too few tensors fit.
     """
     file = find(str(path), download)
     own = model.state_dict()
-    theirs = rename(read_state(file), own)
+    state = {name: tensor for name, tensor in read_state(file).items() if not (beside and name.startswith(beside))}
+    theirs = rename(state, own)
     resized = resample(theirs, model)
     fitted, mismatched, remarks = fit(theirs, own)
     remarks += resized
@@ -276,6 +278,6 @@ def fit(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[s
     if "head.weight" in mismatched:
         here, there = ("x".join(map(str, of["head.weight"].shape)) for of in (own, theirs))
         remarks.append(f"The head is new: its weights are {here}, the file's {there}.")
-    elif "head.weight" not in fitted:
+    elif "head.weight" in own and "head.weight" not in fitted:
         remarks.append("The head is new: the file has none.")
     return fitted, mismatched, remarks
