@@ -19,7 +19,8 @@ class DataConfig:
     """Which images, how they are read and prepared."""
 
     task: str | None = None
-    """What to learn: classify, regress, segment, detect, reconstruct or align. None: recognised from the folder."""
+    """What to learn: classify, regress, segment, detect, reconstruct, align or diffuse. None: recognised from the
+    folder."""
     format: str | None = None
     """How the data are read: folders, table, masks, coco, voc, yolo, captions, pairs or plain. None: recognised."""
     image_size: int | None = None
