@@ -19,7 +19,7 @@ import torchvision.transforms.v2.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from olhar.data.reading import interleave
+from olhar.data.crops import crop_resize
 from olhar.data.sample import Batch, Sample
 from olhar.ops import image as ops
 
@@ -183,8 +183,7 @@ class Natural(Augment):
     def sample(self, sample: Sample, index: int, epoch: int) -> Sample:
         u = uniform(self.seed, epoch, [index], 12)[0].tolist()
         size = self.image_size
-        part = interleave(F.crop(sample["image"], *self.crop(sample["image"].shape, u)))
-        image = F.resize(part, [size, size], antialias=True)
+        image = crop_resize(sample["image"], self.crop(sample["image"].shape, u), size)
         if self.flip and self.flipped([index], epoch)[0]:
             image = F.horizontal_flip(image)
         if self.colour:
