@@ -70,10 +70,19 @@ def test_what_goes_on_begins_as_the_run_ended(run: Run, tmp_path: Path):
 
 def test_pixels_stay_scaled_as_the_weights_know_them(tmp_path: Path):
     settings = QUICK | {"model.args": {"widths": "16,32", "heads": 2, "attention": "1"}, "model": "denoiser-tiny"}
+    settings |= {"objective.predict": "image", "objective.noise_schedule": "linear"}
     first = olhar.train(pictures(tmp_path / "first", captions=""), run=tmp_path / "run", latent="none", **settings)
     brighter = pictures(tmp_path / "other", captions="", brighter=20)
     more = olhar.train(brighter, run=tmp_path / "more", weights=str(first.path), lr=1e-9, **QUICK)
     same_weights(more, first)  # and mean and deviation of the pixels with them
+    assert isinstance(more.task, Diffuse)
+    assert (more.task.kind, more.task.schedule) == ("image", "linear")
+    (tmp_path / "grey").mkdir()
+    for file in brighter.glob("*.png"):
+        Image.open(file).convert("L").save(tmp_path / "grey" / file.name)
+    with pytest.raises(UserError, match="draws images of 3 channels, and these have 1: give --weights another run"):
+        olhar.train(tmp_path / "grey", run=tmp_path / "no", weights=str(first.path), **QUICK)
+    assert not (tmp_path / "no").exists()
 
 
 def test_what_goes_on_learns_and_needs_the_first_run_no_more(run: Run, tmp_path: Path):
@@ -105,5 +114,7 @@ def test_weights_that_fit_other_images_are_refused(run: Run, trained: Path, tmp_
         olhar.train(plain, weights=str(run.path), **QUICK)
     with pytest.raises(UserError, match="draws nothing: give --weights a run that does"):
         olhar.train(plain, weights=str(trained), **QUICK)
+    with pytest.raises(UserError, match="'shapes' comes along without its autoencoder's run"):
+        olhar.train(plain, weights="shapes", **QUICK)
     with pytest.raises(UserError, match="There is no run folder"):
         olhar.train(plain, weights=str(tmp_path / "nowhere"), **QUICK)

@@ -8,6 +8,7 @@ from olhar.data.sample import Collection
 from olhar.errors import UserError
 from olhar.folder import RunFolder
 from olhar.plan_diffusion import OF_THE_WEIGHTS
+from olhar.shipped import shipped
 
 
 def go_on(collection: Collection, config: Config) -> Config:
@@ -20,6 +21,10 @@ def go_on(collection: Collection, config: Config) -> Config:
     path = config.model.weights
     if collection.task != "diffuse" or path is None:
         return config
+    if shipped(path):
+        raise UserError(
+            f"'{path}' comes along without its autoencoder's run: give --weights a run that was trained here."
+        )
     folder = RunFolder.open(path)
     facts = folder.facts
     if facts["task"]["name"] != "diffuse":
@@ -50,10 +55,18 @@ def setting(config: Config, name: str) -> Any:
 
 def inherit(facts: dict[str, Any], config: Config) -> None:
     """Into the facts of a new run that draws: how far pixels or latents are shifted and scaled, and how many tokens are
-    read, as the weights that it starts from know it."""
+    read, as the weights that it starts from know it.
+
+    Raises UserError where those draw grey images, and these have colours, or the other way round.
+    """
     if config.model.weights is None:
         return
     theirs, model = RunFolder.open(config.model.weights).facts, facts["model"]
+    if theirs["model"]["in_channels"] != model["in_channels"]:
+        raise UserError(
+            f"{config.model.weights} draws images of {theirs['model']['in_channels']} channels, and these have "
+            f"{model['in_channels']}: give --weights another run, or leave it out."
+        )
     facts["task"]["settings"] |= {name: theirs["task"]["settings"][name] for name in ("mean", "std")}
     if "space" in model:
         model["space"] |= {name: theirs["model"]["space"][name] for name in ("shift", "scale")}
