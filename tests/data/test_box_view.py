@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from changes import changed
 from PIL import Image
 from torch import Tensor
 
@@ -69,11 +70,11 @@ def test_boxes_follow_zoom_crop_stretch_and_mirror(index: int, tmp_path: Path):
     read = Reader(Letterbox(90, 144), truth="boxes")
     augment = Paired(60, True, 3, (60, 96), detail=1.5, zoom=(0.7, 1.4), recolour=False)
     sample = read(record_of(tmp_path, (60, 96), BOXES))
-    changed = augment.sample(sample, index, epoch=index)
-    assert changed["image"].shape == (3, 60, 96)
-    assert len(changed["boxes"]) == len(changed["box_labels"]) == len(changed["box_ignored"])
-    for box, k in zip(changed["boxes"], changed["box_labels"].tolist(), strict=True):
-        assert (box - extent(changed["image"], k)).abs().max() <= 1.5
+    shown = changed(augment, sample, index, epoch=index)
+    assert shown["image"].shape == (3, 60, 96)
+    assert len(shown["boxes"]) == len(shown["box_labels"]) == len(shown["box_ignored"])
+    for box, k in zip(shown["boxes"], shown["box_labels"].tolist(), strict=True):
+        assert (box - extent(shown["image"], k)).abs().max() <= 1.5
 
 
 @pytest.mark.parametrize("index", range(6))

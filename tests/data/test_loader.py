@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from olhar.data.cache import FileCache, MemoryCache, NoCache
-from olhar.data.loader import Loader, collate
+from olhar.data.loader import AHEAD, Loader, Room, collate
 from olhar.data.reading import Preprocess
 from olhar.data.sample import Batch, Record, Sample
 from olhar.data.transforms import FLIP, make_augment, make_mix, uniform
@@ -117,6 +117,15 @@ def test_threads_caches_and_resuming_change_nothing(records, tmp_path, augment, 
             assert_same(list(cached.epoch(3)), reference)
 
 
+@pytest.mark.parametrize("augment", ["none", "small", "natural"])
+def test_the_size_of_batches_changes_no_sample(records, augment):
+    """Nor in how many pieces threads read them: random numbers are drawn for a piece at once."""
+    whole = torch.cat([batch["image"] for batch in loader(records, augment, batch_size=20).epoch(2)])
+    for size, workers in ((1, 1), (4, 3), (10, 1), (10, 4)):
+        parts = [batch["image"] for batch in loader(records, augment, batch_size=size, workers=workers).epoch(2)]
+        assert torch.equal(torch.cat(parts)[:20], whole)
+
+
 @pytest.mark.parametrize("mix", ["none", "mixup"])
 def test_processes_share_the_batches_one_would_see(records, mix):
     whole = list(loader(records, "small", mix).epoch(1))
@@ -191,6 +200,14 @@ def test_unreadable_images_are_named_and_left_out_of_the_evaluation(damaged):
         assert shown == [record.id for i, record in enumerate(damaged) if i not in {3, 4, 22}]
     assert set(evaluation.unreadable) == {"3", "4", "22"}
     assert "text.png is not an image" in evaluation.unreadable["3"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_is_left_out_leaves_no_gap_among_changed_images(records, damaged, workers):
+    sound = torch.cat([batch["image"] for batch in loader(records, "natural", shuffle=False).epoch(0)])
+    shown = list(loader(damaged, "natural", shuffle=False, workers=workers).epoch(0))
+    assert [len(batch["id"]) for batch in shown] == [len(batch["image"]) for batch in shown]
+    assert torch.equal(torch.cat([batch["image"] for batch in shown]), sound[list(map(int, ids(shown)))])
 
 
 @pytest.mark.parametrize("augment", ["small", "natural"])
@@ -288,6 +305,37 @@ def test_waiting_is_counted_and_reading_goes_on_meanwhile(records):
         waited.append(patient.wait_seconds)
         time.sleep(0.15)
     assert waited[-1] - waited[0] < 0.2  # of 0.4 without reading ahead
+
+
+# --- memory -----------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_lent_again_once_nobody_holds_what_was_in_it():
+    room = Room(spare=1)
+    first = room.lend(100)
+    first[:] = 1
+    part, place = first.view(2, 5, 10).permute(0, 2, 1)[1:], first.data_ptr()
+    del first
+    second = room.lend(100)
+    assert second.data_ptr() != place, "a part of it is held"
+    second[:] = 2
+    assert (part == 1).all()
+    del part
+    assert room.lend(80).data_ptr() == place
+    del second
+    assert len(room.lend(1000)) == 1000
+    assert len(room.free) <= 1
+
+
+def test_batches_take_no_more_memory_than_are_ahead_and_none_that_is_held(records):
+    train = loader(records, "natural")
+    places = {batch["image"].data_ptr() for epoch in range(8) for batch in train.epoch(epoch)}
+    assert len(places) <= AHEAD + 2
+    reference = list(loader(records, "natural").epoch(0))
+    held = [batch["image"][1:3] for batch in train.epoch(0)]
+    list(train.epoch(1))
+    for part, batch in zip(held, reference, strict=True):
+        assert torch.equal(part, batch["image"][1:3])
 
 
 # --- collating --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from changes import changed_together
 from PIL import Image
 
 from olhar.data.box_view import VISIBLE
@@ -14,6 +15,7 @@ from olhar.data.mosaic import MIDDLE, SHARE, Mosaic, make_mosaic
 from olhar.data.paired import PairedSmall, make_paired
 from olhar.data.reading import Frame, Letterbox, Reader
 from olhar.data.sample import Batch, Record
+from olhar.data.transforms import Augment
 from olhar.errors import UserError
 from olhar.ops.boxes import area
 from olhar.plan import check_mix
@@ -59,11 +61,11 @@ def test_objects_are_in_their_boxes_and_dropped_where_too_little_is_left(records
     samples = [reader(record) for record in records]
     whole, several, dropped = (BOX[2] - BOX[0]) * (BOX[3] - BOX[1]), 0, 0
     for epoch in range(60):
-        chosen = [0, *(augment.others(0, epoch, COUNT) or ())]
+        chosen = [0, *augment.others([0], epoch, COUNT)[0]]
         if len(set(chosen)) < 4:
             continue
         several += 1
-        shown = augment.join([samples[i] for i in chosen], chosen, epoch)
+        (shown,) = changed_together(augment, [[(i, samples[i]) for i in chosen]], epoch)
         assert shown["image"].shape == (3, *CANVAS)
         boxes = dict(zip(shown["box_labels"].tolist(), shown["boxes"], strict=True))
         for i in chosen:
@@ -81,26 +83,33 @@ def test_objects_are_in_their_boxes_and_dropped_where_too_little_is_left(records
 
 def test_each_part_has_room_for_an_object_and_half_of_the_samples_are_whole(records: list[Record]):
     augment, reader = mosaic(), Reader(Letterbox(*CANVAS), truth="boxes")
-    alone = [not augment.others(i, epoch, COUNT) for i in range(40) for epoch in range(40)]
+    alone = [not others for epoch in range(40) for others in augment.others(range(40), epoch, COUNT)]
     assert abs(np.mean(alone) - (1 - SHARE)) < 0.04
     blank = [reader(Record("x", records[0].image, "train", boxes=(), box_labels=())) for _ in range(4)]
     for k, sample in enumerate(blank):
         sample["image"] = torch.full((3, *CANVAS), k, dtype=torch.uint8)
-    for index in range(30):
-        image = augment.join(blank, [index, 1, 2, 3], 0)["image"][0]
+    groups = [list(zip([index, 1, 2, 3], blank, strict=True)) for index in range(30)]
+    for shown in changed_together(augment, groups, 0):
+        image = shown["image"][0]
         shares = torch.bincount(image.flatten().int(), minlength=4) / image.numel()
         assert float(shares.sum()) == pytest.approx(1)
         assert shares.min() > 0.9 * MIDDLE**2
 
 
-def test_samples_do_not_depend_on_threads_cache_or_where_an_epoch_is_entered(records: list[Record]):
-    plain = [list(loader(records).epoch(epoch)) for epoch in range(2)]
-    cached = loader(records, workers=1, cache=MemoryCache(COUNT, Reader(Letterbox(*CANVAS), truth="boxes")))
+@pytest.mark.parametrize("augment", [mosaic("paired"), mosaic("paired").part], ids=["mosaic", "paired"])
+def test_samples_do_not_depend_on_threads_cache_or_where_an_epoch_is_entered(records: list[Record], augment: Augment):
+    plain = [list(loader(records, augment=augment).epoch(epoch)) for epoch in range(2)]
+    cache = MemoryCache(COUNT, Reader(Letterbox(*CANVAS), truth="boxes"))
+    cached = loader(records, augment=augment, workers=1, cache=cache)
     for epoch in range(2):
         same(plain[epoch], list(cached.epoch(epoch)))
     same(plain[1][1:], list(cached.epoch(1, skip=1)))
+    (whole,) = loader(records, augment=augment, batch_size=COUNT).epoch(1)
+    assert torch.equal(whole["image"], torch.cat([batch["image"] for batch in plain[1]]))
+    assert all(map(torch.equal, whole["boxes"], [boxes for batch in plain[1] for boxes in batch["boxes"]]))
     assert not torch.equal(plain[0][0]["image"], plain[1][0]["image"])
-    assert {len(boxes) for batch in plain[0] for boxes in batch["boxes"]} > {1}, "some show several images"
+    several = max(len(boxes) for batch in plain[0] for boxes in batch["boxes"]) > 1
+    assert several == isinstance(augment, Mosaic)
 
 
 def test_an_image_that_cannot_be_read_is_replaced_in_a_mosaic_too(records: list[Record], tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from changes import changed
 
 from olhar.data.paired import Paired, PairedSmall, Window, make_paired, show
 from olhar.data.reading import GREY, Frame
@@ -21,7 +22,7 @@ def test_masks_follow_their_images():
     change = Paired(20, True, 0, (20, 30), detail=2.0, recolour=False)
     seen = set()
     for index in range(30):
-        sample = change.sample(scene(40, 60), index, epoch=1)
+        sample = changed(change, scene(40, 60), index, epoch=1)
         image, mask = sample["image"], sample["mask"]
         assert image.shape == (3, 20, 30)
         assert mask.shape == (20, 30)
@@ -45,8 +46,8 @@ def test_what_lies_beyond_the_image_is_unknown():
 
 def test_the_same_numbers_give_the_same_change():
     change = Paired(20, True, 3, (20, 30), detail=1.5)
-    first, again = (change.sample(scene(30, 45), 4, epoch=2) for _ in range(2))
-    other = change.sample(scene(30, 45), 4, epoch=3)
+    first, again = (changed(change, scene(30, 45), 4, epoch=2) for _ in range(2))
+    other = changed(change, scene(30, 45), 4, epoch=3)
     assert torch.equal(first["image"], again["image"])
     assert not torch.equal(first["image"], other["image"])
 
@@ -65,6 +66,6 @@ def test_what_is_to_be_restored_keeps_its_scale(size):
     change = make_paired("paired", Frame((16, 16), size, fit=False), False, 0, restoring=True)
     draw = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=draw)
-    part = change.sample({"id": "a", "image": image}, 5, 0)["image"]
+    part = changed(change, {"id": "a", "image": image}, 5, 0)["image"]
     windows = image.unfold(1, 16, 1).unfold(2, 16, 1).permute(1, 2, 0, 3, 4).reshape(-1, 3, 16, 16)
     assert (windows == part).flatten(1).all(1).any()

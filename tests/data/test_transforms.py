@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as F
+from changes import changed_together
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -114,8 +115,8 @@ def apply(name: str, images: Tensor, index: list[int], epoch: int, seed: int = 0
     augment = make_augment(name, images.shape[-1], flip, seed)
     if not augment.per_image:
         return augment.batch(images, index, epoch)
-    samples = [augment.sample({"id": "", "image": image}, i, epoch) for image, i in zip(images, index, strict=True)]
-    return torch.stack([sample["image"] for sample in samples])
+    groups = [[(i, {"id": "", "image": image})] for image, i in zip(images, index, strict=True)]
+    return torch.stack([sample["image"] for sample in changed_together(augment, groups, epoch)])
 
 
 @pytest.fixture(params=["tiny", "small", "natural"])

@@ -6,9 +6,11 @@ needs a `__main__` guard, and the cache of decoded images is shared by all.
 Shapes: N batch, C channels, H W space, K classes.
 """
 
+import math
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,16 +19,15 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from olhar.data.cache import NoCache
-from olhar.data.sample import Batch, Record, Sample
+from olhar.data.sample import Batch, Found, Record, Sample
 from olhar.data.transforms import ORDER, Augment, Indices, Mix, uniform
 from olhar.errors import UserError
 
 AHEAD = 4  # batches prepared before they are asked for: enough to smooth out slow files
-PIECES = 4  # tasks a thread and batch: few enough to cost nothing, enough to keep all threads busy at the end
 
 
 @runtime_checkable
@@ -102,6 +103,7 @@ class Loader:
         self.per_image = augment is not None and augment.per_image
         self.workers = workers or os.cpu_count() or 1
         self.cache = cache or NoCache()
+        self.room = Room(AHEAD + 2)  # those ahead, one in use and one that is being joined
         self.rank, self.world = rank, world
         self.bad = np.zeros(len(self.records), bool)
         self.unreadable: dict[str, str] = {}
@@ -163,12 +165,15 @@ class Loader:
         """Start the work on one batch."""
         indices = self.readable(self.share(order, number))
         missing = indices if self.per_image else indices[~self.cache.holds(indices)]
-        pieces = np.array_split(missing, PIECES * self.workers)
-        parts = [reading.submit(self.load, piece, epoch) for piece in pieces if len(piece)]
-        return joining.submit(self.join, indices, parts, epoch, number)
+        images, first, parts = Images(len(missing), self.room), 0, []
+        for piece in np.array_split(missing, self.workers):
+            if len(piece):
+                parts.append(reading.submit(self.load, piece, epoch, images, first))
+                first += len(piece)
+        return joining.submit(self.join, indices, parts, images, epoch, number)
 
     def join(
-        self, indices: np.ndarray, parts: list[Future[list[tuple[int, Sample]]]], epoch: int, number: int
+        self, indices: np.ndarray, parts: list[Future[list[Found]]], images: "Images", epoch: int, number: int
     ) -> Batch | None:
         """A batch, once what was missing of it has been read; None where no image of it could be."""
         pairs = [pair for part in parts for pair in part.result()]
@@ -180,29 +185,33 @@ class Loader:
             batch |= cast(Batch, self.read.split(self.cache.gather(shown)))
         else:
             if len(pairs) < len(shown):  # the cache held some and could not take the others
-                pairs = self.load(shown, epoch)
+                pairs = self.find(shown.tolist())
             batch = collate([sample for _, sample in pairs])
             shown = np.array([index for index, _ in pairs])
-        if not self.per_image and self.augment:
+        if self.per_image:
+            batch["image"] = images.taken()
+        elif self.augment:
             batch = self.augment.together(batch, shown, epoch)
         if self.finish:
             batch = self.finish(batch, shown, epoch)
         return self.mix(batch, epoch, number) if self.mix else batch
 
-    def load(self, indices: np.ndarray, epoch: int) -> list[tuple[int, Sample]]:
-        """The samples at `indices`, each with the index it really has: that of its successor if unreadable."""
-        pairs = []
-        for wanted in indices.tolist():
-            found = self.first_readable(wanted)
-            if found and self.per_image and self.augment:
-                others = self.augment.others(found[0], epoch, len(self.records))
-                several = [found, *filter(None, map(self.first_readable, others))]
-                found = found[0], self.augment.join([sample for _, sample in several], [i for i, _ in several], epoch)
-            if found:
-                pairs.append(found)
-        return pairs
+    def load(self, indices: np.ndarray, epoch: int, images: "Images", first: int) -> list[Found]:
+        """The samples at `indices`; if images are changed one by one, without them: these are rows from `first` on."""
+        found = self.find(indices.tolist())
+        if not (found and self.per_image and self.augment):
+            return found
+        places = [place for place, _ in found]
+        others = self.augment.others(places, epoch, len(self.records))
+        groups = [[one, *self.find(more)] for one, more in zip(found, others, strict=True)]
+        rows = images.rows(first, len(found), (*self.augment.size, len(found[0][1]["image"])))
+        return list(zip(places, self.augment.piece(groups, epoch, rows), strict=True))
 
-    def first_readable(self, wanted: int) -> tuple[int, Sample] | None:
+    def find(self, indices: Sequence[int]) -> list[Found]:
+        """The samples at `indices`, each with the index it really has: that of its successor if unreadable."""
+        return [found for found in map(self.first_readable, indices) if found]
+
+    def first_readable(self, wanted: int) -> Found | None:
         """The sample at `wanted`, or what takes its place, with its index; None where nothing can."""
         for index in self.candidates(wanted):
             try:
@@ -239,6 +248,53 @@ class Loader:
         self.unreadable[self.records[index].id] = str(error)
         if 2 * len(self.unreadable) > len(self.records) and not self.forgiving:
             raise UserError(f"More than half of the {len(self.records)} images cannot be read. The last: {error}")
+
+
+class Room:
+    """Memory for batches, lent again once nobody holds what was in it.
+
+    From the system it comes in pages that are cleared first, which for a large batch takes as long as its resizing.
+    """
+
+    def __init__(self, spare: int):
+        self.free: deque[np.ndarray] = deque(maxlen=spare)
+
+    def lend(self, size: int) -> UInt8[Tensor, " {size}"]:
+        """So many bytes, of any value."""
+        try:
+            memory = self.free.pop()
+        except IndexError:  # all is lent
+            memory = np.empty(0, np.uint8)
+        if len(memory) < size:
+            memory = np.empty(size, np.uint8)
+        lent = memory[:size]
+        # the tensor, and all that share its memory, keep `lent` alive
+        weakref.finalize(lent, self.free.append, memory).atexit = False
+        return torch.from_numpy(lent)
+
+
+class Images:
+    """The images of a batch: threads write each to its row, so that nobody has to copy them together."""
+
+    def __init__(self, count: int, room: Room):
+        self.room = room
+        self.used = np.zeros(count, bool)
+        self.all: Tensor | None = None
+        self.lock = threading.Lock()
+
+    def rows(self, first: int, count: int, shape: tuple[int, int, int]) -> UInt8[Tensor, "n C H W"]:
+        """Rows for images of `shape` [H, W, C], the same for all, channels_last."""
+        with self.lock:  # the first to know the shape takes the memory
+            if self.all is None:
+                memory = self.room.lend(len(self.used) * math.prod(shape))
+                self.all = memory.view(-1, *shape).permute(0, 3, 1, 2)
+        self.used[first : first + count] = True
+        return self.all[first : first + count]
+
+    def taken(self) -> UInt8[Tensor, "N C H W"]:
+        """The rows that were asked for: all, but where an image was unreadable and no other took its place."""
+        assert self.all is not None
+        return self.all if self.used.all() else self.all[torch.from_numpy(self.used)]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -8,15 +8,18 @@ Shapes: C channels, h w the canvas.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, cast
 
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from olhar.data.box_view import OBJECT_KEYS
-from olhar.data.paired import Paired
-from olhar.data.sample import Sample
-from olhar.data.transforms import Augment, uniform
+from olhar.data.paired import Chance, Paired
+from olhar.data.sample import Found, Sample, without_image
+from olhar.data.transforms import Augment, Indices, uniform
 
 SHARE = 0.5  # of the training images: the others look as those do that the model will be asked about
 MIDDLE = 0.3  # share of a side that each part has at least: in less no object is whole
@@ -33,29 +36,42 @@ class Mosaic(Augment):
     name: ClassVar[str] = "mosaic"
     per_image: ClassVar[bool] = True
 
-    def others(self, index: int, epoch: int, count: int) -> list[int]:
-        """The three images beside `index`, or none where it is shown alone this time."""
-        share, *draws = uniform(self.seed, epoch, [index], 4, first=FIRST)[0].tolist()
-        return [int(draw * count) for draw in draws] if share < SHARE else []
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.part.canvas
 
-    def join(self, samples: Sequence[Sample], indices: Sequence[int], epoch: int) -> Sample:
-        """`samples` are one, or four: upper left, upper right, lower left, lower right."""
-        if len(samples) == 1:
-            return self.part.sample(samples[0], indices[0], epoch)
+    def others(self, index: Indices, epoch: int, count: int) -> list[list[int]]:
+        """The three images beside each, or none where it is shown alone this time."""
+        draws = uniform(self.seed, epoch, index, 4, first=FIRST).tolist()
+        return [[int(u * count) for u in rest] if share < SHARE else [] for share, *rest in draws]
+
+    def piece(self, groups: Sequence[Sequence[Found]], epoch: int, out: UInt8[Tensor, "N C h w"]) -> list[Sample]:
+        """Groups are of one, or of four: upper left, upper right, lower left, lower right."""
+        chances = self.part.chances([place for group in groups for place, _ in group], epoch)
+        points = uniform(self.seed, epoch, [group[0][0] for group in groups], 2, first=FIRST + 4).tolist()
+        made = []
+        for group, point, canvas in zip(groups, points, out, strict=True):
+            samples, own = [sample for _, sample in group], list(islice(chances, len(group)))
+            if len(group) == 1:
+                made.append(self.part.show(samples[0], own[0], canvas))
+            else:
+                made.append(self.show(samples, own, point, canvas))
+        return made
+
+    def show(
+        self, samples: Sequence[Sample], chances: Sequence[Chance], point: Sequence[float], out: UInt8[Tensor, "C h w"]
+    ) -> Sample:
+        """Four samples on one canvas, cut at `point`, two numbers in [0, 1)."""
         height, width = self.part.canvas
-        u, v = uniform(self.seed, epoch, [indices[0]], 2, first=FIRST + 4)[0].tolist()
-        y, x = (round(side * (MIDDLE + (1 - 2 * MIDDLE) * draw)) for side, draw in ((height, u), (width, v)))
+        y, x = (round(side * (MIDDLE + (1 - 2 * MIDDLE) * u)) for side, u in zip((height, width), point, strict=True))
         places = ((0, 0, y, x), (0, x, y, width), (y, 0, height, x), (y, x, height, width))
-        image = torch.empty(height, width, samples[0]["image"].shape[0], dtype=torch.uint8).permute(2, 0, 1)
-        objects: dict[str, list[torch.Tensor]] = {key: [] for key in OBJECT_KEYS}
-        for sample, index, (top, left, bottom, right) in zip(samples, indices, places, strict=True):
-            shown = replace(self.part, canvas=(bottom - top, right - left)).sample(sample, index, epoch)
-            image[:, top:bottom, left:right] = shown["image"]
+        objects: dict[str, list[Tensor]] = {key: [] for key in OBJECT_KEYS}
+        for sample, chance, (top, left, bottom, right) in zip(samples, chances, places, strict=True):
+            shown = self.part.show(sample, chance, out[:, top:bottom, left:right])
             start = torch.tensor([left, top, left, top])
             for key in OBJECT_KEYS:
                 objects[key].append(shown[key] + start if key == "boxes" else shown[key])
-        result: dict[str, Any] = dict(samples[0])
-        result |= {"image": image, "size": torch.tensor([height, width])}
+        result: dict[str, Any] = {**without_image(samples[0]), "size": torch.tensor([height, width])}
         result |= {key: torch.cat(values) for key, values in objects.items()}
         return cast(Sample, result)
 

@@ -4,6 +4,7 @@ Shapes: N batch, C channels, P planes, H W the image that is kept, h w the canva
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -15,13 +16,20 @@ from torch import Tensor
 
 from olhar.data.box_view import Placed, cut, mirror, only, shift
 from olhar.data.reading import GREY, Frame, pick, shrink
-from olhar.data.sample import IGNORE, Batch, Sample
+from olhar.data.sample import IGNORE, Batch, Found, Sample, without_image
 from olhar.data.transforms import Augment, Indices, uniform
 from olhar.ops import image as ops
 
 # Least and largest scale of parts with objects: these must stay whole for the most part, and be as large as they are.
 AROUND = (0.7, 1.4)
 TOGETHER = ("image", "mask", "clean")  # the keys of a sample that are as large as its image
+
+
+class Chance(NamedTuple):
+    """What chance decides of one sample."""
+
+    u: list[float]  # eight numbers in [0, 1)
+    flipped: bool
 
 
 class Window(NamedTuple):
@@ -54,32 +62,45 @@ class Paired(Augment):
     per_image: ClassVar[bool] = True
     colour: ClassVar[float] = 0.4  # brightness, contrast and saturation are multiplied by up to 1 ± this
 
-    def sample(self, sample: Sample, index: int, epoch: int) -> Sample:
-        u = uniform(self.seed, epoch, [index], 8)[0].tolist()
-        height, width = sample["image"].shape[1:]
-        window = self.window((height, width), u)
-        flipped = bool(self.flip and self.flipped([index], epoch)[0])
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.canvas
+
+    def piece(self, groups: Sequence[Sequence[Found]], epoch: int, out: UInt8[Tensor, "N C h w"]) -> list[Sample]:
+        found = [group[0] for group in groups]
+        chances = self.chances([place for place, _ in found], epoch)
+        return [self.show(sample, chance, row) for (_, sample), chance, row in zip(found, chances, out, strict=True)]
+
+    def chances(self, index: Indices, epoch: int) -> Iterator[Chance]:
+        """What chance decides of the samples at `index`, drawn at once."""
+        return map(Chance, uniform(self.seed, epoch, index, 8).tolist(), self.flipped(index, epoch).tolist())
+
+    def show(self, sample: Sample, chance: Chance, out: UInt8[Tensor, "C h w"]) -> Sample:
+        """Write to `out`, which is the canvas or a part of it, what is shown of the image; returns what lies there."""
+        canvas, size = (out.shape[1], out.shape[2]), (sample["image"].shape[1], sample["image"].shape[2])
+        window = self.window(size, canvas, chance.u)
         result: dict[str, Any] = dict(sample)
         for key in TOGETHER:
             if key in sample:
                 planes = sample[key] if key != "mask" else sample["mask"][None]
-                shown = show(planes, window, self.canvas, IGNORE if key == "mask" else GREY, nearest=key == "mask")
-                result[key] = (F.horizontal_flip(shown) if flipped else shown)[0 if key == "mask" else ...]
+                shown = show(planes, window, canvas, IGNORE if key == "mask" else GREY, nearest=key == "mask")
+                result[key] = (F.horizontal_flip(shown) if chance.flipped else shown)[0 if key == "mask" else ...]
         if "boxes" in sample:
-            boxes, kept = cut(sample["boxes"], placed((height, width), window, self.canvas))
-            result |= only(sample, mirror(boxes, self.canvas[1]) if flipped else boxes, kept)
+            boxes, kept = cut(sample["boxes"], placed(size, window, canvas))
+            result |= only(sample, mirror(boxes, canvas[1]) if chance.flipped else boxes, kept)
         if self.recolour:
-            factors = (torch.tensor([1 + self.colour * (2 * v - 1)]) for v in u[5:8])
+            factors = (torch.tensor([1 + self.colour * (2 * v - 1)]) for v in chance.u[5:8])
             result["image"] = ops.recolour(result["image"][None], *factors)[0]
-        return cast(Sample, result)
+        out.copy_(result["image"])
+        return without_image(cast(Sample, result))
 
-    def window(self, size: tuple[int, int], u: list[float]) -> Window:
-        """The part of an image of `size` (H, W) that five uniform numbers choose."""
+    def window(self, size: tuple[int, int], canvas: tuple[int, int], u: list[float]) -> Window:
+        """The part of an image of `size` (H, W) that five uniform numbers choose for `canvas`."""
         height, width = size
         low, high = self.zoom
         zoom = math.exp(math.log(low) + u[0] * math.log(high / low))
         stretch = math.exp(math.log(self.stretch) * (2 * u[1] - 1) / 2)
-        h, w = (side * self.detail / zoom for side in self.canvas)
+        h, w = (side * self.detail / zoom for side in canvas)
         h, w = h * stretch, w / stretch
         return Window(u[2] * (height - h), u[3] * (width - w), h, w)
 

@@ -77,6 +77,9 @@ class Sample(TypedDict, total=False):
     latent: Tensor  # float [L, h, w], what an autoencoder made of the image, which is then not there
 
 
+Found = tuple[int, Sample]  # its place in the data, and the sample
+
+
 class Batch(TypedDict, total=False):
     """Samples side by side. A task reads the keys it needs and ignores the others."""
 
@@ -106,6 +109,11 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
     def epoch(self, epoch: int, skip: int = 0) -> Generator[Batch]: ...
+
+
+def without_image(sample: Sample) -> Sample:
+    """What else a sample holds."""
+    return {key: value for key, value in sample.items() if key != "image"}  # type: ignore[return-value]
 
 
 def to_device(batch: Batch, device: object) -> Batch:

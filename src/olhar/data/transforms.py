@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from olhar.data.crops import crop_resize
-from olhar.data.sample import Batch, Sample
+from olhar.data.sample import Batch, Found, Sample, without_image
 from olhar.ops import image as ops
 
 TINY, SMALL = 16, 64  # largest sides, in pixels, of digit-like and CIFAR-like images
@@ -61,8 +61,9 @@ def mix64(x: np.ndarray) -> np.ndarray:
 class Augment:
     """Random changes that keep the meaning of a training image; this base, called `none`, changes nothing.
 
-    A preset changes either one sample at a time (`per_image`, in the reading threads) or, where images are so
-    small that a Python call an image would cost more than the model, a whole batch of equal shapes at once.
+    A preset changes either each image by itself (`per_image`, in the reading threads, a piece of a batch at a time)
+    or, where images are so small that a Python call an image would cost more than the model, a whole batch of equal
+    shapes at once.
     """
 
     image_size: int
@@ -71,17 +72,23 @@ class Augment:
     name: ClassVar[str] = "none"
     per_image: ClassVar[bool] = False
 
-    def sample(self, sample: Sample, index: int, epoch: int) -> Sample:
-        """One sample; `index` is its place in the data."""
-        return sample
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what `piece` makes."""
+        return self.image_size, self.image_size
 
-    def others(self, index: int, epoch: int, count: int) -> list[int]:
-        """The places, of `count`, of further samples that are joined with the one at `index`."""
-        return []
+    def others(self, index: Indices, epoch: int, count: int) -> list[list[int]]:
+        """The places, of `count`, of further samples that are joined with the one at each `index`."""
+        return [[] for _ in index]
 
-    def join(self, samples: Sequence[Sample], indices: Sequence[int], epoch: int) -> Sample:
-        """One sample of several: the first, and its others."""
-        return self.sample(samples[0], indices[0], epoch)
+    def piece(
+        self, groups: Sequence[Sequence[Found]], epoch: int, out: UInt8[Tensor, "N C {self.size[0]} {self.size[1]}"]
+    ) -> list[Sample]:
+        """Change N samples, each given with its others behind it: writes their images to `out`, returns the rest.
+
+        Random numbers are drawn for all of them at once, which costs as much as for one.
+        """
+        raise AssertionError(f"{self.name} changes whole batches")
 
     def batch(self, image: UInt8[Tensor, "N C H W"], index: Indices, epoch: int) -> UInt8[Tensor, "N C H W"]:
         """Images of equal shape; `index` holds their places in the data."""
@@ -180,22 +187,20 @@ class Natural(Augment):
     colour: float = 0.3  # brightness, contrast and saturation are multiplied by up to 1 ± this
     erase: float = 0.25  # share of images with a patch erased (Zhong et al. 2017, arXiv:1708.04896)
 
-    def sample(self, sample: Sample, index: int, epoch: int) -> Sample:
-        u = uniform(self.seed, epoch, [index], 12)[0].tolist()
-        size = self.image_size
-        image = crop_resize(sample["image"], self.crop(sample["image"].shape, u), size)
-        if self.flip and self.flipped([index], epoch)[0]:
-            image = F.horizontal_flip(image)
-        if self.colour:
-            factors = (torch.tensor([1 + self.colour * (2 * v - 1)]) for v in u[4:7])
-            image = ops.recolour(image[None], *factors)[0]
-        if u[7] < self.erase:
-            share, stretch = 0.02 + 0.18 * u[8], math.exp(math.log(2) * (2 * u[9] - 1))
-            h = min(size, round(size * math.sqrt(share * stretch)))
-            w = min(size, round(size * math.sqrt(share / stretch)))
-            top, left = int(u[10] * (size - h + 1)), int(u[11] * (size - w + 1))
-            image = F.erase(image, top, left, h, w, torch.tensor(128, dtype=torch.uint8))
-        return {**sample, "image": image}
+    def piece(self, groups: Sequence[Sequence[Found]], epoch: int, out: UInt8[Tensor, "N C H W"]) -> list[Sample]:
+        found = [group[0] for group in groups]
+        index = [place for place, _ in found]
+        draws, flipped = uniform(self.seed, epoch, index, 12), self.flipped(index, epoch)
+        factors = torch.from_numpy(1 + self.colour * (2 * draws[:, 4:7] - 1)).float()
+        for i, ((_, sample), row, u) in enumerate(zip(found, out.split(1), draws.tolist(), strict=True)):
+            crop_resize(sample["image"], self.crop(sample["image"].shape, u), row)
+            if flipped[i]:
+                row.copy_(F.horizontal_flip(row))
+            if self.colour:  # image by image, so that its floats stay in the processor's cache
+                row.copy_(ops.recolour(row, *factors[i].split(1)))
+            if u[7] < self.erase:
+                self.hide(row, u[8:12])
+        return [without_image(sample) for _, sample in found]
 
     def crop(self, shape: Sequence[int], u: Sequence[float]) -> tuple[int, int, int, int]:
         """top, left, height, width of a part with a random area and ratio (Szegedy et al. 2015, arXiv:1409.4842)."""
@@ -205,6 +210,15 @@ class Natural(Augment):
         crop_h = max(1, min(h, round(math.sqrt(area / stretch))))
         crop_w = max(1, min(w, round(math.sqrt(area * stretch))))
         return int(u[2] * (h - crop_h + 1)), int(u[3] * (w - crop_w + 1)), crop_h, crop_w
+
+    def hide(self, image: UInt8[Tensor, "1 C H W"], u: Sequence[float]) -> None:
+        """Paint over a part of `image` with a random area, ratio and place."""
+        size = self.image_size
+        share, stretch = 0.02 + 0.18 * u[0], math.exp(math.log(2) * (2 * u[1] - 1))
+        h = min(size, round(size * math.sqrt(share * stretch)))
+        w = min(size, round(size * math.sqrt(share / stretch)))
+        top, left = int(u[2] * (size - h + 1)), int(u[3] * (size - w + 1))
+        image[..., top : top + h, left : left + w] = 128
 
     def describe(self) -> str:
         mirrored = ", mirrored left-right" if self.flip else ""
