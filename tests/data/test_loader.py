@@ -13,7 +13,7 @@ from torch import Tensor
 from olhar.data.cache import FileCache, MemoryCache, NoCache
 from olhar.data.loader import AHEAD, Loader, Room, collate
 from olhar.data.reading import Preprocess
-from olhar.data.sample import Batch, Record, Sample
+from olhar.data.sample import Batch, Record, Sample, to_device
 from olhar.data.transforms import FLIP, make_augment, make_mix, uniform
 from olhar.errors import UserError
 
@@ -336,6 +336,16 @@ def test_batches_take_no_more_memory_than_are_ahead_and_none_that_is_held(record
     list(train.epoch(1))
     for part, batch in zip(held, reference, strict=True):
         assert torch.equal(part, batch["image"][1:3])
+
+
+@pytest.mark.parametrize(("device", "ahead"), [("cpu", True), ("cuda:1", True), ("mps", False)])
+def test_mps_has_read_a_batch_before_its_memory_is_lent_again(device, ahead):
+    class Asked:
+        def to(self, device: torch.device, non_blocking: bool) -> tuple[str, bool]:
+            return str(device), non_blocking
+
+    moved = to_device({"id": ["a"], "image": Asked(), "boxes": [Asked()]}, torch.device(device))  # type: ignore[typeddict-item]
+    assert moved == {"id": ["a"], "image": (device, ahead), "boxes": [(device, ahead)]}
 
 
 # --- collating --------------------------------------------------------------------------------------------------

@@ -119,11 +119,14 @@ def without_image(sample: Sample) -> Sample:
 def to_device(batch: Batch, device: object) -> Batch:
     """The batch with every tensor on `device`; lists of tensors too, strings as they are."""
 
+    # mps would go on reading after the memory is another batch's: github.com/pytorch/pytorch/issues/189690
+    ahead = not str(device).startswith("mps")
+
     def move(value: Any) -> Any:
         if hasattr(value, "to"):
-            return value.to(device, non_blocking=True)
+            return value.to(device, non_blocking=ahead)
         if isinstance(value, list) and value and hasattr(value[0], "to"):
-            return [item.to(device, non_blocking=True) for item in value]
+            return [item.to(device, non_blocking=ahead) for item in value]
         return value
 
     return {key: move(value) for key, value in batch.items()}  # type: ignore[return-value]
