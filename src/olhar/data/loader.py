@@ -103,7 +103,7 @@ class Loader:
         self.per_image = augment is not None and augment.per_image
         self.workers = workers or os.cpu_count() or 1
         self.cache = cache or NoCache()
-        self.room = Room(AHEAD + 2)  # those ahead, one in use and one that is being joined
+        self.room = Room(AHEAD + 2)  # those ahead, the one in use, and the one before, held until the next is there
         self.rank, self.world = rank, world
         self.bad = np.zeros(len(self.records), bool)
         self.unreadable: dict[str, str] = {}
