@@ -55,7 +55,7 @@ def theirs(scheduler, x: Tensor, scaled: bool, steps: int = STEPS_HERE, extra=la
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs, of the newest NumPy
 @pytest.mark.parametrize("schedule", CURVES)
-@pytest.mark.parametrize("name", ["ddpm", "ddim", "ddim, random", "dpm2m", "euler", "heun"])
+@pytest.mark.parametrize("name", ["ddpm", "ddim", "ddim, random", "dpm2m", "dpm2m-sde", "euler", "heun"])
 def test_whole_trajectories_are_those_of_diffusers(name: str, schedule: str):
     x = noise_of(2, 3, 4, 4)
     own = THEIRS | CURVES[schedule]
@@ -71,6 +71,11 @@ def test_whole_trajectories_are_those_of_diffusers(name: str, schedule: str):
     elif name == "dpm2m":
         scheduler = diffusers.DPMSolverMultistepScheduler(**own, final_sigmas_type="zero")
         found, expected = ours(SAMPLERS[name], schedule, x), theirs(scheduler, x, False)
+    elif name == "dpm2m-sde":
+        kind = {"algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "zero"}
+        scheduler = diffusers.DPMSolverMultistepScheduler(**own, **kind)
+        expected = theirs(scheduler, x, False, extra=lambda generator: {"generator": generator})
+        found = ours(SAMPLERS[name], schedule, x)
     else:
         kind = {"euler": diffusers.EulerDiscreteScheduler, "heun": diffusers.HeunDiscreteScheduler}[name]
         found, expected = ours(SAMPLERS[name], schedule, x), theirs(kind(**own), x, True)

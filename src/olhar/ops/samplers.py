@@ -106,12 +106,20 @@ def heun(
 
 
 def dpm2m(
-    predict: Predict, x: Float[Tensor, "N ..."], process: Process, levels: Sequence[int], draw: Draw
+    predict: Predict,
+    x: Float[Tensor, "N ..."],
+    process: Process,
+    levels: Sequence[int],
+    draw: Draw,
+    eta: float = 0.0,
 ) -> Iterator[State]:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, Algorithm 2): what the network thought one step before says
-    how its image changes along the way, for nothing.
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, Algorithm 2 and section 5): what the network thought one step
+    before says how its image changes along the way, for nothing.
 
     Time is λ = log(a / b); a step of h in it multiplies noise by e^-h, which is (a / b) / (a' / b').
+
+    eta: how much of the noise is replaced by fresh noise. With 1 the way is that of an SDE, as `ddpm`'s, in few steps:
+        what the network got wrong is forgotten and made good later on.
     """
     before: tuple[Tensor, float] | None = None  # the last image, and the last h
     for now, then in pairwise([*levels, CLEAN]):
@@ -123,7 +131,9 @@ def dpm2m(
         if before is not None and then != CLEAN:
             last, last_h = before
             towards = image + h / (2 * last_h) * (image - last)  # last_h is infinite after pure noise: no change known
-        x = b_next / b * x + a_next * (1 - shrink) * towards
+        x = b_next / b * shrink**eta * x + a_next * (1 - shrink ** (1 + eta)) * towards
+        if fresh := b_next * math.sqrt(1 - shrink ** (2 * eta)):
+            x = x + fresh * draw()
         before = image, h
         yield State(x, image, then)
 
@@ -138,8 +148,15 @@ def _line(process: Process, x: Tensor, estimate: Estimate, slope: Tensor, now: i
 
 
 # Steps each needs for a good image: what papers and practice give them, halved where a step asks twice.
-STEPS = {"dpm2m": 20, "ddim": 50, "euler": 50, "heun": 15, "ddpm": 250}
-SAMPLERS: dict[str, Sampler] = {"dpm2m": dpm2m, "ddim": ddim, "euler": euler, "heun": heun, "ddpm": ddpm}
+STEPS = {"dpm2m": 20, "dpm2m-sde": 20, "ddim": 50, "euler": 50, "heun": 15, "ddpm": 250}
+SAMPLERS: dict[str, Sampler] = {
+    "dpm2m": dpm2m,
+    "dpm2m-sde": partial(dpm2m, eta=1.0),
+    "ddim": ddim,
+    "euler": euler,
+    "heun": heun,
+    "ddpm": ddpm,
+}
 
 
 def make_sampler(name: str, eta: float = 0.0) -> Sampler:
