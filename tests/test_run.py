@@ -160,6 +160,9 @@ def test_a_budget_ends_on_time_with_an_evaluated_model(tmp_path: Path):
     assert run.result["test"]["accuracy"] > 0.5
     with pytest.raises(UserError, match="too short"):
         olhar.train("digits", run=tmp_path / "short", budget="3s", quiet=True, **FIXED)
+    olhar.train("digits", run=tmp_path / "both", budget="10min", epochs=2, quiet=True, **FIXED)
+    lines = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()]
+    assert max(line.get("epoch", 0) for line in lines) == 2  # whichever ends first
 
 
 def test_a_number_is_regressed_in_its_own_units(tmp_path: Path):

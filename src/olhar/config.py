@@ -160,7 +160,7 @@ class TrainConfig:
     """How long, in what portions, on what."""
 
     epochs: int | None = None
-    """Passes over the training data."""
+    """Passes over the training data; with a budget as well, whichever ends first."""
     budget: str | None = None
     """Wall time for everything, from the command to the evaluated model: 90s, 10min, 2h."""
     batch_size: int | None = None

@@ -138,11 +138,10 @@ class Fit:
                 self.growth.moments = growth.Moments(tuple(drawing["after"]), drawing["images"])
             return Length(steps=known["steps"], seconds=known["seconds"]), known["evaluations"]
         train = self.config.train
+        evaluations = min(train.evaluations, train.epochs or train.evaluations)
+        steps = train.epochs and train.epochs * math.ceil(len(self.batches) / self.config.optim.accumulate)
         if self.deadline is None:
-            assert train.epochs is not None
-            steps = train.epochs * math.ceil(len(self.batches) / self.config.optim.accumulate)
-            length, evaluations = Length(steps=steps), min(train.evaluations, train.epochs)
-            drawing = self.growth and self.growth.plan(evaluations)
+            length, drawing = Length(steps=steps), self.growth and self.growth.plan(evaluations)
         else:
             image = self.seconds_to_evaluate()
             after = 1.25 * image * ((2 + self.task.tuned) * self.sizes["val"] + self.sizes["test"])
@@ -153,11 +152,11 @@ class Fit:
                     f"{self.sizes['test']:,} images and reporting leave no time to train. Give twice as much."
                 )
             affordable = EVALUATION_SHARE * seconds / (image * self.sizes["val"])
-            evaluations = max(1, min(train.evaluations, int(affordable)))
+            evaluations = max(1, min(evaluations, int(affordable)))
             drawing = self.growth and self.growth.plan(evaluations, image, seconds)
             if self.growth and drawing:
                 seconds -= 1.25 * image * self.growth.passes_after(drawing)
-            length = Length(seconds=seconds)
+            length = Length(steps=steps, seconds=seconds)
         length, evaluations, drawing = self.agreed((length, evaluations, drawing))
         self.facts["length"] = asdict(length) | {"evaluations": evaluations}
         if self.growth and drawing:
@@ -183,9 +182,8 @@ class Fit:
     def settle_ema(self) -> float:
         """The decay that was asked for, or one that fits the number of steps."""
         if self.config.optim.ema is None:
-            step = self.precision.seconds or 0.1
-            steps = self.length.steps or round((self.length.seconds or 0) / step)
-            decay, reason = ema_decay(steps)
+            in_time = (self.length.seconds or math.inf) / (self.precision.seconds or 0.1)
+            decay, reason = ema_decay(round(min(self.length.steps or math.inf, in_time)))
             self.config = self.config.with_changes({"optim.ema": decay})
             self.facts.setdefault("plan", []).append(asdict(Decision("optim.ema", decay, reason)))
         return self.config.optim.ema or 0.0
@@ -196,7 +194,9 @@ class Fit:
         how = f"{self.precision.choice}, {self.precision.memory_format}" + (
             f" (a batch takes: {fastest})" if fastest else ""
         )
-        long = f"{self.length.steps:,} steps" if self.length.steps else f"{clock(self.length.seconds or 0)} of training"
+        steps = [f"{self.length.steps:,} steps"] if self.length.steps else []
+        seconds = [f"{clock(self.length.seconds)} of training"] if self.length.seconds else []
+        long = ", at most ".join([*steps, *seconds])
         return f"{long}, computed in {how}. {self.batches.cache.describe()}"
 
     def load_checkpoint(self) -> bool:

@@ -139,14 +139,13 @@ def documentation() -> dict[str, str]:
 def add_settings(parser: argparse.ArgumentParser, keys: Sequence[str] = tuple(config.all_settings())) -> None:
     """Give `parser` an option for each of the settings `keys`, those with a short name first."""
     plain = parser.add_argument_group("settings")
-    either = plain.add_mutually_exclusive_group()
     groups = {s: parser.add_argument_group(f"further settings of {s}") for s in config.SECTIONS}
     for key in [*(key for key in SHORT if key in keys), *(key for key in keys if key not in SHORT)]:
         section, _, name = key.partition(".")
         part = type(getattr(config.Config(), section))
         default = getattr(part(), name)
         hint = get_type_hints(part)[name]
-        place = either if key in ("train.epochs", "train.budget") else plain if key in SHORT else groups[section]
+        place = plain if key in SHORT else groups[section]
         place.add_argument(
             *([SHORT[key]] if key in SHORT else []),
             f"--{key}",

@@ -136,7 +136,7 @@ def resolve(config: Config, facts: Facts, picked: "Picked | None" = None) -> Pla
     plan.settle("data.image_size", chosen, reason)
     side = plan.config.data.image_size or chosen
     settle_length(plan, facts, side)
-    passes = picked.passes if picked else plan.config.train.epochs or math.inf
+    passes = min(picked.passes if picked else math.inf, plan.config.train.epochs or math.inf)
     plan.settle("data.augment", *choose_augment(side, facts.n_train, passes))
     plan.settle(
         "data.flip",

@@ -103,18 +103,15 @@ def settle_space(plan: Plan, facts: Facts) -> None:
 def autoencoder_config(config: Config) -> Config:
     """The settings of the autoencoder that a run with these settings, all settled, draws in: of the same images, for
     FIRST_SHARE as long."""
-    train = config.train
-    if train.budget:
-        train = replace(train, budget=f"{FIRST_SHARE * parse_duration(train.budget):.1f}s")
-    else:
-        train = replace(train, epochs=math.ceil(FIRST_SHARE * (train.epochs or 1)))
+    budget = config.train.budget and f"{FIRST_SHARE * parse_duration(config.train.budget):.1f}s"
+    epochs = config.train.epochs and math.ceil(FIRST_SHARE * config.train.epochs)
     return Config(
         # mirror images are images as well; the doctor has spoken
         data=replace(config.data, task="diffuse", augment="auto", flip=None, tokenizer=None, check="off"),
         model=ModelConfig(name=own_name(config.data.image_size or FROM)),
         objective=ObjectiveConfig(),
         optim=OptimConfig(),
-        train=replace(train, batch_size=None),
+        train=replace(config.train, budget=budget, epochs=epochs, batch_size=None),
     )
 
 

@@ -69,6 +69,9 @@ def test_length_by_steps_and_by_seconds():
     assert Length(steps=10).progress(Position(step=5)) == 0.5
     assert Length(seconds=60).progress(Position(seconds=15)) == 0.25
     assert Length(seconds=60).progress(Position(seconds=90)) == 1.0
+    either = Length(steps=10, seconds=60)
+    assert either.progress(Position(step=5, seconds=15)) == 0.5
+    assert either.progress(Position(step=2, seconds=45)) == 0.75
 
 
 def test_ema_is_the_weighted_sum_of_the_past_and_swaps_back():

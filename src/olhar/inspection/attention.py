@@ -16,9 +16,9 @@ from olhar.layers.attention import MultiHeadAttention
 
 
 @contextmanager
-def attention_weights_of(model: nn.Module, cross: bool = False) -> Iterator[dict[str, Float[Tensor, "N h T S"]]]:
+def attention_weights_of(model: nn.Module, cross: bool | None = False) -> Iterator[dict[str, Float[Tensor, "N h T S"]]]:
     """Keep the weights of every self-attention in `model` by its name, or of every cross-attention, whose context is
-    not its own tokens, for as long as the `with` lasts.
+    not its own tokens, or with None of both, for as long as the `with` lasts.
 
     What runs never forms them (ops/attention.py): they are computed beside it from the same tokens.
     """
@@ -27,7 +27,7 @@ def attention_weights_of(model: nn.Module, cross: bool = False) -> Iterator[dict
     def keep(name: str) -> Any:
         def hook(module: MultiHeadAttention, inputs: Any, named: dict[str, Any]) -> None:
             context = inputs[1] if len(inputs) > 1 else named.get("context")
-            if (context is not None) == cross:
+            if cross in (None, context is not None):
                 found[name] = module.weights(*inputs, **named).float()
 
         return hook

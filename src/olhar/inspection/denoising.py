@@ -95,10 +95,11 @@ def looks_at_words(model: nn.Module) -> Iterator[Callable[[], list[Float[Tensor,
             yield lambda: list(weights.values())
         return
     words = model.reader.length
-    with attention_weights_of(model.denoiser) as joint:
+    with attention_weights_of(model.denoiser, cross=None) as joint:
 
-        def looks() -> list[Tensor]:  # places and words stand in one row, the words last
-            found = [one[:, :, :-words, -words:] for one in joint.values()]
+        def looks() -> list[Tensor]:  # places and words stand in one row, the words last; the last layer asks no words
+            places = [one.shape[3] - words for one in joint.values()]
+            found = [one[:, :, :count, count:] for one, count in zip(joint.values(), places, strict=True)]
             return [one / one.sum(-1, keepdim=True) for one in found]
 
         yield looks

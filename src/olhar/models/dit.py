@@ -2,7 +2,7 @@
 (Figures 3.1, 5.3; Peebles and Xie 2023, arXiv 2212.09748), and the words of a text are tokens beside them.
 
 Shapes: N batch, C channels, H W space, h w its places, P = h w, D width, L tokens of a text, E their width, T = P + L
-tokens in all.
+tokens in all, W of them wanted.
 """
 
 from typing import Any, ClassVar
@@ -44,10 +44,16 @@ class ToldBlock(nn.Module):
             nn.init.zeros_(last.weight)
 
     def forward(
-        self, tokens: Float[Tensor, "N T D"], told: Float[Tensor, "N 6 D"], mask: Bool[Tensor, "N 1 1 T"] | None
-    ) -> Float[Tensor, "N T D"]:
+        self,
+        tokens: Float[Tensor, "N T D"],
+        told: Float[Tensor, "N 6 D"],
+        mask: Bool[Tensor, "N 1 1 T"] | None,
+        wanted: int | None = None,
+    ) -> Float[Tensor, "N W D"]:
+        """Of the first `wanted` tokens alone, if given; they look at all."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (told + self.own)[:, :, None].unbind(1)
-        tokens = tokens + (1 + gate1) * self.attention(self.norm1(tokens) * (1 + scale1) + shift1, mask=mask)
+        seen = self.norm1(tokens) * (1 + scale1) + shift1
+        tokens = tokens[:, :wanted] + (1 + gate1) * self.attention(seen[:, :wanted], seen, mask)
         return tokens + (1 + gate2) * self.mlp(self.norm2(tokens) * (1 + scale2) + shift2)
 
 
@@ -128,9 +134,11 @@ class DiT(DrawingNetwork):
             tokens = torch.cat([tokens, self.words(context)], 1)
             seen = None if mask is None else pad(mask, (places, 0), value=True)[:, None, None]
         six = self.six(silu(told)).unflatten(1, (6, -1))
-        for block in self.blocks:
+        *first, last = self.blocks
+        for block in first:
             tokens = block(tokens, six, seen)
-        return pixel_shuffle(to_map(self.out(self.norm(tokens[:, :places])), grid), self.stem.patch)
+        tokens = last(tokens, six, seen, wanted=places)  # nobody asks the words any more
+        return pixel_shuffle(to_map(self.out(self.norm(tokens)), grid), self.stem.patch)
 
 
 def mean_of(states: Float[Tensor, "N L E"], mask: Bool[Tensor, "N L"] | None) -> Float[Tensor, "N E"]:

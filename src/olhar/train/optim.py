@@ -100,15 +100,15 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Length:
-    """How long to train: a number of steps, or until a time has passed."""
+    """How long to train: a number of steps, until a time has passed, or whichever of the two ends first."""
 
     steps: int | None = None  # optimizer steps
     seconds: float | None = None  # of training, over all sessions
 
     def progress(self, position: Position) -> float:
         """The share that is done, from 0 to 1."""
-        done, total = (position.step, self.steps) if self.steps else (position.seconds, self.seconds)
-        return min(1.0, done / (total or math.inf))
+        shares = (position.step / (self.steps or math.inf), position.seconds / (self.seconds or math.inf))
+        return min(1.0, max(shares))
 
 
 class Ema:
