@@ -1,6 +1,7 @@
 """Whether a model draws what it is told.
 
     python benchmarks/drawing.py [--budget 15min | --run RUN] [--prompts 200] [--guidance 3] [--steps 20]
+                                [--sampler dpm2m-sde]
 
 It trains on `shapes` with the plain command, or takes a run that is there, has it draw what captions of scenes that no
 split holds say, with one thing and with two, and reads each image (olhar.data.scene_reader); and the same of scenes
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--sampler", default=Wish.sampler)
     found = parser.parse_args()
     show_machine()
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +53,7 @@ def main() -> None:
             captions, seen = captions_of(found.prompts if pairs == "common" else found.prompts // 2, pairs), []
             for first in range(0, len(captions), BATCH):
                 some = tuple(captions[first : first + BATCH])
-                wish = Wish(texts=some, seed=first, steps=found.steps, guidance=found.guidance)
+                wish = Wish(texts=some, seed=first, sampler=found.sampler, steps=found.steps, guidance=found.guidance)
                 seen += [read_scene(one.image) for one in generate(run, wish, BATCH)]
             shown = ", ".join(f"{name} {value:.1%}" for name, value in mean_marks(captions, seen).items())
             print(f"{len(captions)} prompts with {pairs} pairs: {shown}", flush=True)

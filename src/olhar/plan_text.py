@@ -12,6 +12,10 @@ from olhar.plan import NORMED, QUICK, Facts, Plan, Recipe, fitting, settle_recip
 
 ON_CPU, ON_GPU, PUBLISHED = 64, 224, 224  # px: what two cores train on in minutes, a GPU, and published weights
 FEW = 20_000  # training images below which large towers learn captions by heart
+# Passes by which even small towers know few pairs by heart. Of emoji held out, mean recall at 1 and 5 (standard error
+# 0.02 to 0.03) was 0.27 after 20 passes, 0.33 after 40 and after 60 at 32 px; on half of them 0.35 after 60 and 0.36 after
+# 150; at 64 px 0.35 after 40, and 0.30 in 187.
+MOST_PASSES = 60
 
 ADAM = Recipe("adamw", 1e-3, 0.1, 1.0, "steady, and decays much: few pairs are soon known by heart")
 TUNE = Recipe("adamw", 1e-5, 0.1, 1.0, "gentle on weights that already know something")
@@ -34,10 +38,18 @@ def resolve_text(config: Config, facts: Facts) -> Plan:
     recipe = fitting((TUNE if facts.pretrained else ADAM, QUICK, NORMED), plan.config.optim.name)
     # every other pair of a batch is a wrong answer to be told from the right one: many of them teach more
     settle_recipe(plan, facts, recipe, 1024 if facts.accelerator else 256, size, steps=8)
-    if plan.config.train.budget is None:
-        passes = min(max(math.ceil(150_000 / facts.n_train), 10), 120)
-        plan.settle("train.epochs", passes, f"about {passes * facts.n_train:,} pairs seen")
+    settle_length(plan, facts)
     return plan
+
+
+def settle_length(plan: Plan, facts: Facts) -> None:
+    """How many passes over the pairs; where a budget says how long, the most there are of few pairs."""
+    if plan.config.train.budget is None:
+        passes = min(max(math.ceil(150_000 / facts.n_train), 10), MOST_PASSES)
+        plan.settle("train.epochs", passes, f"about {passes * facts.n_train:,} pairs seen")
+    elif facts.n_train < FEW:
+        why = f"at most: by then {facts.n_train:,} pairs are known by heart, and new ones are told apart no better"
+        plan.settle("train.epochs", MOST_PASSES, why)
 
 
 def settle_towers(plan: Plan, facts: Facts) -> None:

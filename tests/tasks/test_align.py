@@ -1,6 +1,7 @@
 """Alignment: the loss is the objective's, answers are ordered by similarity, and all captions of an image count."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,5 +166,9 @@ def test_the_plan_has_large_batches_and_refuses_what_makes_no_sense():
     plan = resolve_text(Config(), facts)
     assert (plan.config.train.batch_size, plan.config.data.image_size) == (128, 64)
     assert plan.config.data.flip is False
+    assert plan.config.train.epochs == 60  # 100 would show 150,000 pairs, and few are known by heart before
+    timed = Config().with_changes({"train.budget": "1h"})
+    assert resolve_text(timed, facts).config.train.epochs == 60
+    assert resolve_text(timed, replace(facts, n_train=30_000)).config.train.epochs is None
     with pytest.raises(UserError, match="keeps random weights"):
         resolve_text(Config().with_changes({"model.freeze": "image"}), facts)
