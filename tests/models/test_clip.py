@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -14,6 +14,7 @@ from olhar.models import CLIPS, clip, encoder, text_encoder
 from olhar.models.clip import Clip
 from olhar.models.clip_names import clip_names
 from olhar.models.weights import load_towers
+from olhar.train.checkpoint import save_tensors
 
 END = 98
 TOKENS = torch.tensor([[97, 5, 6, 7, END, 0, 0, 0], [97, 8, 9, END, 0, 0, 0, 0], [97, 0, 3, 2, 1, 4, 5, END]])
@@ -122,6 +123,15 @@ def test_the_image_tower_alone_may_have_weights(tmp_path: Path):
         assert torch.equal(model.image_encoder.state_dict()[name], tensor), name
     with pytest.raises(UserError, match="no text tower to freeze"):
         load_towers(small("text"), tmp_path / "encoder.safetensors")
+
+
+@pytest.mark.parametrize("frozen", ["image", "text"])
+def test_a_frozen_tower_is_loaded_and_saved_as_any_other(frozen: str, tmp_path: Path):
+    model, plain = small(frozen), small()
+    save_file(plain.state_dict(), tmp_path / "clip.safetensors")
+    load_towers(model, tmp_path / "clip.safetensors")
+    save_tensors(model.state_dict(), tmp_path / "run.safetensors")
+    assert load_file(tmp_path / "run.safetensors").keys() == plain.state_dict().keys()
 
 
 @pytest.mark.parametrize("frozen", ["image", "text"])

@@ -77,16 +77,21 @@ class Clip(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
         self.level = coarsest(image_encoder)
         self.fusion = Fusion(image_encoder.channels[self.level], text_encoder.width, width) if fused else None
-        self.frozen = {"image": image_encoder, "text": text_encoder}.get(frozen)
-        if self.frozen is not None:
-            self.frozen.requires_grad_(False)
+        self.frozen: Tower = frozen
+        if self.kept is not None:
+            self.kept.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Clip":
         """As every module; a frozen tower is never put into training mode."""
         super().train(mode)
-        if self.frozen is not None:
-            self.frozen.eval()
+        if self.kept is not None:
+            self.kept.eval()
         return self
+
+    @property
+    def kept(self) -> nn.Module | None:
+        """The frozen tower. An attribute would be a second name of it, and of each of its weights."""
+        return {"image": self.image_encoder, "text": self.text_encoder}.get(self.frozen)
 
     @property
     def scale(self) -> Float[Tensor, ""]:

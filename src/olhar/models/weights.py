@@ -120,7 +120,7 @@ def load_towers(model: Clip, path: str | Path, download: bool = False) -> LoadRe
     file = find(str(path), download)
     state = read_state(file)
     if not is_clip(state) and not any("text_encoder." in name for name in state):
-        if model.frozen is model.text_encoder:
+        if model.frozen == "text":
             raise UserError(f"{path} has no text tower to freeze: leave --model.freeze out.")
         return load_weights(Classifier(model.image_encoder, 1), file)
     words, own = "text_encoder.words.weight", model.state_dict()
