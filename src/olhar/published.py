@@ -15,7 +15,7 @@ from olhar.describe import data_facts
 from olhar.errors import UserError
 from olhar.folder import RunFolder, versions
 from olhar.models.clip import Clip
-from olhar.models.clip_names import architecture, clip_names, is_clip
+from olhar.models.clip_names import Untold, architecture, clip_names, is_clip
 from olhar.models.weights import find, load_towers, read_state
 from olhar.predict import missing
 from olhar.run import Run
@@ -47,7 +47,7 @@ def adopt(
     if not is_clip(state):
         raise UserError(f"{weights} holds no CLIP: give one of open_clip or Hugging Face, or train with --weights.")
     words = Tokenizer.load(tokenizer or beside(file))
-    model = architecture(clip_names(state), activation_of(file.parent), words.start, words.end)
+    model = architecture(clip_names(state), untold(file.parent), words.start, words.end)
     channels = model["in_channels"]
     pixels = captioning.pixels("clip-vit-b32")
     assert pixels is not None
@@ -87,15 +87,22 @@ def beside(file: Path) -> Path:
     )
 
 
-def activation_of(folder: Path) -> str:
-    """What the feed-forward networks were trained with, by the config.json of Hugging Face or open_clip beside them;
-    OpenAI's where there is none."""
+def untold(folder: Path) -> Untold:
+    """What the config.json of Hugging Face or open_clip beside the weights says of them; OpenAI's where there is none.
+
+    What such a file leaves out has the value it usually has, which the widths of the towers tell.
+    """
     for name in ("config.json", "open_clip_config.json"):
         try:
             config = json.loads((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if "model_cfg" in config:
-            return "quick_gelu" if config["model_cfg"].get("quick_gelu") else "gelu"
-        return config.get("text_config", {}).get("hidden_act", "quick_gelu")
-    return "quick_gelu"
+        if model := config.get("model_cfg"):
+            image, text = model.get("vision_cfg", {}), model.get("text_cfg", {})
+            width, head = image.get("width"), image.get("head_width", 64)
+            heads = width // head if isinstance(width, int) else None
+            return Untold("quick_gelu" if model.get("quick_gelu") else "gelu", heads, text.get("heads"))
+        image, text = config.get("vision_config") or {}, config.get("text_config") or {}
+        activation = text.get("hidden_act", "quick_gelu")
+        return Untold(activation, image.get("num_attention_heads"), text.get("num_attention_heads"))
+    return Untold()

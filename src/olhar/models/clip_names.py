@@ -6,13 +6,14 @@ Shapes: D width of a tower, E width of the common space.
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from olhar.errors import UserError
 
 HEAD = 64  # width of a head, in both towers of all of OpenAI's and of most of open_clip's
+SURE = 1024  # the widest image tower that is known to have such heads
 
 # (pattern of their name, ours); the first that fits the beginning, then all that fit the rest
 TOWERS = (
@@ -101,25 +102,38 @@ def our_name(name: str) -> str:
     return name
 
 
-def architecture(state: Mapping[str, Tensor], activation: str, start: int, end: int) -> dict[str, Any]:
+class Untold(NamedTuple):
+    """What no shape of its weights tells of a CLIP; heads are None where nobody says."""
+
+    activation: str = "quick_gelu"  # of the feed-forward networks
+    image_heads: int | None = None
+    text_heads: int | None = None
+
+
+def architecture(state: Mapping[str, Tensor], untold: Untold, start: int, end: int) -> dict[str, Any]:
     """What run.json's "model" says of a CLIP with a ViT, told from the shapes of its weights by the names of `Clip`.
 
     Args:
-        activation: of its feed-forward networks, which no shape tells.
         start, end: tokens of its vocabulary.
 
-    Raises UserError where the image tower is no ViT, or its heads are of another width.
+    Raises UserError where a tower is another than OpenAI's are, or nobody says how many heads it has.
     """
     patches = state.get("image_encoder.patches.proj.weight")
     if patches is None or "image_encoder.positions.codes" not in state:
         raise UserError("The image tower of these weights is no vision transformer: others are not known here.")
     width, channels, patch, _ = patches.shape
     side = patch * math.isqrt(len(state["image_encoder.positions.codes"]) - 1)
+    if not {"text_encoder.words.weight", "text_encoder.positions", "text_projection.weight"} <= state.keys():
+        raise UserError("The text tower of these weights is not CLIP's own transformer: others are not known here.")
     vocabulary, reader = state["text_encoder.words.weight"].shape
-    if width % HEAD or reader % HEAD:
-        raise UserError(f"Towers {width} and {reader} wide do not have heads of {HEAD}: such a CLIP is not known here.")
-    image = {"patch": patch, "width": width, "depth": blocks(state, "image_encoder"), "heads": width // HEAD}
-    text = {"width": reader, "layers": blocks(state, "text_encoder"), "heads": reader // HEAD, "activation": activation}
+    for tower, wide in (("image_encoder", width), ("text_encoder", reader)):
+        inside = len(state[f"{tower}.blocks.0.mlp.fc1.weight"])
+        if inside != 4 * wide:
+            raise UserError(f"A tower {wide} wide has layers of {inside}, not of {4 * wide}: it is not known here.")
+    activation = untold.activation
+    heads = untold.image_heads or heads_of(width), untold.text_heads or heads_of(reader)
+    image = {"patch": patch, "width": width, "depth": blocks(state, "image_encoder"), "heads": heads[0]}
+    text = {"width": reader, "layers": blocks(state, "text_encoder"), "heads": heads[1], "activation": activation}
     return {
         "name": "vit-b32",
         "args": image | {"pre_norm": True, "activation": activation},
@@ -137,6 +151,16 @@ def architecture(state: Mapping[str, Tensor], activation: str, start: int, end: 
         "frozen": "none",
         "fusion": "none",
     }
+
+
+def heads_of(width: int) -> int:
+    """Of a tower, where nobody says. Raises UserError where it may have others than most."""
+    if width % HEAD or width > SURE:
+        raise UserError(
+            f"How many heads a tower {width} wide has, no shape tells: put the config.json, or open_clip_config.json, "
+            "of these weights beside them."
+        )
+    return width // HEAD
 
 
 def blocks(state: Mapping[str, Tensor], tower: str) -> int:
