@@ -11,6 +11,7 @@ from PIL import Image
 import olhar
 from olhar import cli, search, terminal
 from olhar.errors import UserError
+from olhar.language import places, words_of
 from olhar.run import Run
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 70, 220), "white": (245, 245, 245)}
@@ -86,6 +87,52 @@ def test_a_folder_is_read_once_and_again_where_it_changed(run: Run, tmp_path: Pa
     by_image = run.search(tmp_path / "blue.png", tmp_path)
     assert by_image.shown[0].found == str(tmp_path / "blue.png")
     assert by_image.shown[0].similarity == pytest.approx(1, abs=1e-5)
+
+
+def test_an_index_is_of_the_folder_however_it_is_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for i, colour in enumerate(COLOURS):
+        draw(colour, "square", 1000 + i).save(tmp_path / f"{colour}.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    monkeypatch.chdir(tmp_path.parent)
+    first = run.search("a green square", tmp_path.name)
+    assert (first.computed, [*first.unreadable]) == (4, [str(Path(tmp_path.name) / "link.png")])
+    assert first.shown[0].found == str(Path(tmp_path.name) / "green.png")
+    again = run.search("a green square", tmp_path)
+    assert (again.computed, again.shown[0].found) == (0, str(tmp_path / "green.png"))
+
+
+def test_what_was_read_is_kept_when_it_is_stopped(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for i, colour in enumerate(COLOURS):
+        draw(colour, "square", 1000 + i).save(tmp_path / f"{colour}.png")
+    monkeypatch.setattr(search, "PIECE", 3)
+
+    def press(share: float) -> None:
+        assert share == 3 / 4
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.search("a green square", tmp_path, tell=press)
+    found = run.search("a green square", tmp_path)
+    assert (found.computed, found.searched) == (1, 4)
+    assert Path(found.shown[0].found).stem == "green"
+
+
+def test_a_query_is_a_text_unless_it_is_an_image_that_is_there(run: Run, data: Path):
+    for text in ("~nobody a red square", "a red square " * 40, "a.red square"):
+        assert run.search(text, data).by == "text"
+    with pytest.raises(UserError, match=r"There is no 'photos/cta\.jpg'"):
+        run.search("photos/cta.jpg", data)
+
+
+def test_words_have_their_marks():
+    assert words_of(["कुत्ता घास पर!", "สุนัขสีดำ", "The dog's"]) == ["कुत्ता", "घास", "पर", "สุนัขสีดำ", "the", "dog", "s"]
+
+
+def test_classes_have_the_names_that_are_the_same_but_for_blanks_and_large_letters():
+    assert places(["Cat", "golden_retriever"], ["golden retriever", "cat", "owl"], "x") == [1, 0]
+    assert places(["0", "1"], ["zero", "one"], "x") == [0, 1]
+    with pytest.raises(UserError, match="without 'dog'"):
+        places(["cat", "dog"], ["cats and dogs", "cat"], "x")  # neither the names nor others in their place
 
 
 def test_words_are_found_too(run: Run, data: Path):

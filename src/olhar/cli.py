@@ -139,7 +139,8 @@ def search(found: Namespace) -> int:
     from olhar import run, terminal
 
     trained = run.load(found.run)
-    answer = trained.search(found.query, found.folder, found.top, found.words)
+    with terminal.share_done("reading images") as tell:
+        answer = trained.search(found.query, found.folder, found.top, found.words, tell)
     for name, reason in answer.unreadable.items():
         print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
     if found.csv:
@@ -365,7 +366,7 @@ def interrupted(interrupt: KeyboardInterrupt, words: Sequence[str]) -> str:
     """What is saved and how to go on; the training verbs raise KeyboardInterrupt(run folder)."""
     run = next(iter(interrupt.args), None)
     if run is None:
-        return "\nInterrupted: nothing was being saved."
+        return "\nInterrupted."
     if not any(path for where in ("", "autoencoder/") for path in Path(run).glob(f"{where}checkpoint/*")):
         return f"\nInterrupted before the first checkpoint: {run} can be deleted."
     return f"\nInterrupted: everything so far is saved in {run}; go on with `olhar resume {run}`."

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from unicodedata import category
 
 import torch
 from jaxtyping import Float
@@ -118,17 +118,8 @@ def zero_shot(
     """
     reader = reader_of(run)
     own = collection.class_names
-    names = [name.replace("_", " ") for name in own] if not names else list(names)
-    if set(own) <= set(names):
-        place = [names.index(name) for name in own]
-    elif len(names) == len(own):
-        place = list(range(len(own)))
-    else:
-        strange = next(name for name in own if name not in names)
-        raise UserError(
-            f"{collection.root} has {len(own)} classes and --classes {len(names)} names, without '{strange}' "
-            f"({nearest(strange, names)}): name all of them, or one word for each of {', '.join(own[:8])}."
-        )
+    place = places(own, names, str(collection.root)) if names else list(range(len(own)))
+    names = list(names) or [name.replace("_", " ") for name in own]
     vectors, scale = reader.classes(names, prompts).to(run.device), reader.task.model.scale.detach()
     found, nlls = metrics.classification(len(names)), []
     for batch in run.loader(collection.split(split), 64).epoch(0):
@@ -141,6 +132,24 @@ def zero_shot(
             metric.update(chosen.probabilities, label)
     result = {"loss": float(torch.cat(nlls).mean())} | metrics.results(found)
     return result | {"accuracy_chance": 1 / len(names)}
+
+
+def places(own: Sequence[str], names: Sequence[str], root: str) -> list[int]:
+    """Which of the names each class of a collection in `root` has: the same but for blanks and large letters, or of as
+    many other words the one at its place.
+
+    Raises UserError where some are the same, and others neither among the names nor as many.
+    """
+    alike, given = ([" ".join(name.casefold().replace("_", " ").split()) for name in some] for some in (own, names))
+    if set(alike) <= set(given):
+        return [given.index(name) for name in alike]
+    if len(names) == len(own) and not set(alike) & set(given):
+        return list(range(len(own)))
+    strange = next(name for name, plain in zip(own, alike, strict=True) if plain not in given)
+    raise UserError(
+        f"{root} has {len(own)} classes and --classes {len(names)} names, without '{strange}' "
+        f"({nearest(strange, names)}): name all of them, or one other word for each of {', '.join(own[:8])}."
+    )
 
 
 def match_view(run: Reads) -> MatchView | None:
@@ -170,11 +179,7 @@ def match_view(run: Reads) -> MatchView | None:
 
 
 def words_of(captions: Sequence[str]) -> list[str]:
-    """Every word of the captions once, in their order: letters and digits between blanks and signs."""
-    kept = ("".join(c if c.isalnum() else " " for c in caption.lower()).split() for caption in captions)
+    """Every word of the captions once, in their order: letters, the marks on them, and digits between blanks and
+    signs."""
+    kept = ("".join(c if category(c)[0] in "LMN" else " " for c in caption.lower()).split() for caption in captions)
     return list(dict.fromkeys(word for caption in kept for word in caption))
-
-
-def is_image(query: str) -> bool:
-    """Whether a query is the path of a file that is there."""
-    return Path(query).expanduser().is_file()

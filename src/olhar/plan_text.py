@@ -13,8 +13,8 @@ from olhar.plan import NORMED, QUICK, Facts, Plan, Recipe, fitting, settle_recip
 ON_CPU, ON_GPU, PUBLISHED = 64, 224, 224  # px: what two cores train on in minutes, a GPU, and published weights
 FEW = 20_000  # training images below which large towers learn captions by heart
 # Passes by which even small towers know few pairs by heart. Of emoji held out, mean recall at 1 and 5 (standard error
-# 0.02 to 0.03) was 0.27 after 20 passes, 0.33 after 40 and after 60 at 32 px; on half of them 0.35 after 60 and 0.36 after
-# 150; at 64 px 0.35 after 40, and 0.30 in 187.
+# 0.02 to 0.03) was 0.27 after 20 passes, 0.33 after 40 and after 60 at 32 px; on half of them 0.35 after 60 and 0.36
+# after 150; at 64 px 0.35 after 40, and 0.30 in 187.
 MOST_PASSES = 60
 
 ADAM = Recipe("adamw", 1e-3, 0.1, 1.0, "steady, and decays much: few pairs are soon known by heart")

@@ -182,15 +182,22 @@ class Run:
         return fitting(self.folder, self.task, self.device)
 
     def search(
-        self, query: str | Path, folder: str | Path | None = None, top: int = 12, words: bool = False
+        self,
+        query: str | Path,
+        folder: str | Path | None = None,
+        top: int = 12,
+        words: bool = False,
+        tell: Callable[[float], None] = lambda share: None,
     ) -> "Search":
         """The images of a folder (of the run's own data) that fit a text or an image best; `words`: texts that do.
+
+        `tell` is told which share of the images that are new to it is read.
 
         Raises UserError where the run reads no texts, or the query or the folder cannot be read.
         """
         from olhar.search import search
 
-        return search(self, str(query), folder, top, words)
+        return search(self, str(query), folder, top, words, tell)
 
     def similar_words(self, text: str, top: int = 10) -> list[tuple[str, float]]:
         """Words of the training captions whose vectors point most nearly where that of `text` does (Eq 3.1)."""

@@ -20,16 +20,21 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.sample import Record, to_device
 from olhar.errors import UserError
-from olhar.language import Reader, Reads, is_image, reader_of, words_of
+from olhar.language import Reader, Reads, reader_of, words_of
 from olhar.models.clip import Encoded
 from olhar.ops.rerank import SHORTLIST, rerank
-from olhar.predict import expand
+from olhar.predict import expand, missing
 from olhar.train.checkpoint import save_tensors
 
 BATCH = 64  # images at a time
+PIECE = 512  # images after which it is told how far the reading is
 FOLDER = "search"  # in the run folder
+
+
+Tell = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,14 @@ class Search:
         return {"query": self.query, "by": self.by, "kind": self.kind, "searched": self.searched, "hits": hits}
 
 
-def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 12, words: bool = False) -> Search:
+def search(
+    run: Reads,
+    query: str,
+    folder: str | Path | None = None,
+    top: int = 12,
+    words: bool = False,
+    tell: Tell = lambda share: None,
+) -> Search:
     """What fits a query best.
 
     Args:
@@ -83,6 +95,7 @@ def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 
         folder: where to look for images, with all below it; None: the data the run learnt from.
         top: how many.
         words: look for texts instead: for an image among the captions of the training, for a text among their words.
+        tell: told which share of the images that are not known yet is read.
     Raises:
         UserError: the run reads no texts, the folder is not there, or the query cannot be read.
     """
@@ -90,7 +103,7 @@ def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 
     by = "image" if is_image(query) else "text"
     asked = read_image(run, reader, Path(query).expanduser()) if by == "image" else reader.read([query])
     if words:
-        captions = run.folder.captions
+        captions = captions_of(run)
         texts = captions if by == "image" else [text for text in words_of(captions) if text != query.strip().lower()]
         known = reader.read(texts)
         start = time.perf_counter()
@@ -99,7 +112,7 @@ def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 
         best = nearest(known.whole, asked.whole[0], top, closer, reader.task.model.share)
         shown = tuple(Hit(texts[i], value) for i, value in best)
         return Search(query, by, "texts", shown, len(texts), 0, time.perf_counter() - start, closely=closer is not None)
-    index = index_of(run, reader, Path(folder or run.folder.facts["data"]["path"]).expanduser())
+    index = index_of(run, reader, Path(folder or run.folder.facts["data"]["path"]).expanduser(), tell)
     start = time.perf_counter()
     closer = None
     if by == "text" and asked.parts is not None:
@@ -109,6 +122,26 @@ def search(run: Reads, query: str, folder: str | Path | None = None, top: int = 
     shown = tuple(Hit(str(index.paths[i]), value) for i, value in best)
     bad = index.unreadable
     return Search(query, by, "images", shown, len(index.paths), index.computed, took, bad, closer is not None)
+
+
+def is_image(query: str) -> bool:
+    """Whether a query is the path of a file that is there. Raises UserError where it is one of an image that is not."""
+    try:
+        path = Path(query).expanduser()
+        if path.is_file():
+            return True
+    except (OSError, RuntimeError, ValueError):  # too long for a name, or in nobody's home
+        return False
+    if path.suffix.lower() in IMAGE_EXTENSIONS and len(query.split()) == 1:
+        raise UserError(missing(path))
+    return False
+
+
+def captions_of(run: Reads) -> list[str]:
+    """Those that the run learnt from. Raises UserError where there are none."""
+    if not run.folder.captions_file.exists():
+        raise UserError(f"{run.folder.path} learnt from no captions of its own: leave out --words, and give a folder.")
+    return run.folder.captions
 
 
 Compare = Callable[[Tensor], Tensor]  # of the places of some [k], how alike they are to what was asked, [k]
@@ -145,9 +178,8 @@ def looking(run: Reads, reader: Reader, index: "Index", words: Float[Tensor, "1 
     assert fusion is not None
 
     def compare(some: Tensor) -> Tensor:
-        unreadable: dict[str, str] = {}
         paths = [index.paths[i] for i in some.tolist()]
-        _, seen = encode(run, reader, paths, unreadable, closely=True)
+        _, seen, unreadable = encode(run, reader, paths, closely=True)
         if unreadable:
             raise UserError(next(iter(unreadable.values())))
         assert seen.parts is not None
@@ -158,52 +190,68 @@ def looking(run: Reads, reader: Reader, index: "Index", words: Float[Tensor, "1 
 
 def read_image(run: Reads, reader: Reader, path: Path) -> Encoded:
     """The unit vectors of one image. Raises UserError where it cannot be read."""
-    unreadable: dict[str, str] = {}
-    paths, read = encode(run, reader, [path], unreadable, closely=True)
+    paths, read, unreadable = encode(run, reader, [path], closely=True)
     if not paths:
         raise UserError(next(iter(unreadable.values())))
     return read
 
 
-def index_of(run: Reads, reader: Reader, folder: Path) -> Index:
-    """The index of a folder: what is known of it, and vectors of what is new.
+def index_of(run: Reads, reader: Reader, folder: Path, tell: Tell = lambda share: None) -> Index:
+    """The index of a folder: what is known of it, and vectors of what is new. What was read is kept when it is stopped.
 
     Raises UserError where there is no such folder, or no image in it.
     """
     if not folder.exists():
         raise UserError(f"There is no folder '{folder}' to search: give one with images.")
     root = folder if folder.is_dir() else folder.parent  # of a table, the folder it lies in
-    with tempfile.TemporaryDirectory() as scratch:
-        files = {str(path): stamp(path) for path in expand([root], Path(scratch))}
-    kept = run.folder.path / FOLDER / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.safetensors"
-    known, old = read_index(kept, stamp(run.folder.weights))
-    unreadable = {name: reason for name, (mark, _, reason) in known.items() if reason and files.get(name) == mark}
+    files, unreadable = stamps(root)
+    place = run.folder.path / FOLDER / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.safetensors"
+    known, old = read_index(place, stamp(run.folder.weights))
+    unreadable |= {name: reason for name, (mark, _, reason) in known.items() if reason and files.get(name) == mark}
     same = {name: at for name, (mark, at, _) in known.items() if at >= 0 and files.get(name) == mark}
-    new = [Path(name) for name in files if name not in same and name not in unreadable]
-    paths, read = encode(run, reader, new, unreadable)
-    if not same and not paths:
-        raise UserError(f"None of the {len(files)} images in {folder} can be read: run `olhar check {folder}`.")
-    names = [*same, *map(str, paths)]
-    parts = [old[list(same.values())]] if same else []
-    whole = torch.cat([*parts, read.whole]) if paths else parts[0]
+    new = [name for name in files if name not in same and name not in unreadable]
+    names, parts = [*same], [old[list(same.values())]] if same else []
+    try:
+        for first in range(0, len(new), PIECE):
+            some = new[first : first + PIECE]
+            read, vectors, refused = encode(run, reader, [root / name for name in some])
+            names += [str(path.relative_to(root)) for path in read]
+            parts.append(vectors.whole)
+            unreadable |= {str(Path(name).relative_to(root)): reason for name, reason in refused.items()}
+            tell((first + len(some)) / len(new))
+    finally:
+        if new or len(same) < sum(at >= 0 for _, at, _ in known.values()):
+            entries: Entries = {name: [files[name], i, ""] for i, name in enumerate(names)}
+            entries |= {name: [files[name], -1, reason] for name, reason in unreadable.items() if name in files}
+            write_index(place, torch.cat(parts) if parts else torch.empty(0, 0), entries, stamp(run.folder.weights))
+    if not names:
+        raise UserError(f"None of the {len(unreadable)} images in {folder} can be read: run `olhar check {folder}`.")
     order = sorted(range(len(names)), key=lambda i: names[i])
-    names, whole = [names[i] for i in order], whole[order]
-    if new or len(same) < len(known) - len(unreadable):
-        entries = {name: [files[name], i, ""] for i, name in enumerate(names)}
-        entries |= {name: [files[name], -1, reason] for name, reason in unreadable.items() if name in files}
-        write_index(kept, whole, entries, stamp(run.folder.weights))
-    return Index(tuple(map(Path, names)), whole, len(paths), unreadable)
+    paths, computed = tuple(root / names[i] for i in order), len(names) - len(same)
+    return Index(paths, torch.cat(parts)[order], computed, {str(root / name): why for name, why in unreadable.items()})
+
+
+def stamps(root: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Of every image below `root`, by its path from there, the stamp; and why there is none of some, such as links to
+    nothing."""
+    files: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in expand([root], Path(scratch)):
+            try:
+                files[str(path.relative_to(root))] = stamp(path)
+            except OSError as error:
+                unreadable[str(path.relative_to(root))] = f"{path}: {error.strerror}."
+    return files, unreadable
 
 
 def encode(
-    run: Reads, reader: Reader, paths: Sequence[Path], unreadable: dict[str, str], closely: bool = False
-) -> tuple[list[Path], Encoded]:
-    """The images that can be read and their unit vectors, `closely` with those of their patches; the others go to
-    `unreadable`, with the reason."""
+    run: Reads, reader: Reader, paths: Sequence[Path], closely: bool = False
+) -> tuple[list[Path], Encoded, dict[str, str]]:
+    """The images that can be read and their unit vectors, `closely` with those of their patches; and of the others the
+    reason."""
     reader.task.eval()
     nothing = torch.empty(0, reader.task.model.image_projection.out_features)
-    if not paths:
-        return [], Encoded(nothing, None)
     loader = run.loader([Record(id=str(path), image=path, split="test") for path in paths], BATCH)
     loader.forgiving = True
     found, vectors, patches = [], [nothing], []
@@ -214,8 +262,7 @@ def encode(
         if closely and read.parts is not None:
             patches.append(read.parts.cpu())
         found += map(Path, batch["id"])
-    unreadable |= loader.unreadable
-    return found, Encoded(torch.cat(vectors), torch.cat(patches) if patches else None)
+    return found, Encoded(torch.cat(vectors), torch.cat(patches) if patches else None), loader.unreadable
 
 
 def stamp(path: Path) -> str:
@@ -224,7 +271,9 @@ def stamp(path: Path) -> str:
     return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
-Entries = dict[str, list[Any]]  # of each path: its stamp, the row of its vector or -1, why it could not be read
+Entries = dict[
+    str, list[Any]
+]  # of each path from the folder on: its stamp, the row of its vector or -1, why it could not be read
 
 
 def read_index(path: Path, weights: str) -> tuple[Entries, Tensor]:

@@ -240,7 +240,7 @@ def show_search(found: Any, page: Any) -> None:
     """What was found, a `Search`, and where its pictures are."""
     show_table(["", found.measure, "found"], [(i, hit.similarity, hit.found) for i, hit in enumerate(found.shown, 1)])
     new = f", {found.computed:,} of them read for the first time" if found.computed else ""
-    say(f"\n{found.searched:,} {found.kind} searched in {1000 * found.seconds:.1f} ms{new}.")
+    say(f"\n{found.searched:,} {found.kind} searched in {1000 * found.seconds:.1f} ms, by {found.by}{new}.")
     say(f"The page: {page}")
 
 
