@@ -252,7 +252,7 @@ def test_many_empty_captions_stop_a_training_and_all_of_them_at_once(tmp_path: P
 
 
 def test_files_that_are_not_what_they_seem(tmp_path: Path):
-    """Tabs in a .csv, another encoding, quotes that are never closed, images that are not there."""
+    """Tabs in a .csv, another encoding, images that are not there."""
     names = photos(tmp_path)
     lines = [f"{name}\t{caption} é" for name, caption in zip(names, SAID, strict=True)]
     table = tmp_path / "tabs.csv"
@@ -260,15 +260,47 @@ def test_files_that_are_not_what_they_seem(tmp_path: Path):
     found = recognise(table)
     assert said(found)[names[0]] == (f"{SAID[0]} é",)
     assert {"separator": "repaired", "encoding": "warning"}.items() <= codes(found).items()
-    write(table, ["file,text", f'{names[0]},"never closed', "x" * 140_000])
-    with pytest.raises(UserError, match=r"tabs\.csv, line .* cannot be read .*close the quotes"):
-        recognise(table)
     write(table, ["file,text", *(f"{n},{c}" for n, c in zip([*names[:5], "gone.png"], SAID, strict=True))])
     with pytest.raises(UserError, match=r"1 image not found .*gone\.png.*--allow missing-files"):
         recognise(table)
     allowed = recognise(table, config=DataConfig(allow=("missing-files",)))
     assert len(allowed.records) == 5
     assert "left out" in allowed.notes[0]
+
+
+@pytest.mark.parametrize("below", [[], ['5.png\t"so there"'], ['5.png\t"so there'], ["x" * 140_000]])
+@pytest.mark.parametrize("ending", [".tsv", ".csv"])
+def test_a_quote_that_is_not_closed_takes_no_rows_with_it(tmp_path: Path, below: list[str], ending: str):
+    """Up to the end of the file, to the next quote, or to more than csv takes for one cell."""
+    photos(tmp_path, where="")
+    said = [SAID[0], '"Hi there', *SAID[2:5]]
+    lines = ["file\ttext", *(f"{i}.png\t{caption}" for i, caption in enumerate(said)), *below]
+    if ending == ".csv":
+        lines = [line.replace(",", "").replace("\t", ",") for line in lines]
+    table = write(tmp_path / f"table{ending}", lines)
+    for data in (table, tmp_path):
+        with pytest.raises(UserError, match=rf"table\{ending}, line 3 cannot be read .*not closed.*: close the quotes"):
+            recognise(data)
+
+
+def test_quotes_that_are_closed_may_hold_lines_and_quotes(tmp_path: Path):
+    photos(tmp_path, where="")
+    texts = [
+        '"a dog\non a ""sofa"""',
+        '"two cats,\r\n\nasleep"',
+        '"a red" bus',
+        'a 5" nail',
+        '"an old boat"',
+        '"a\nloaf"',
+    ]
+    table = tmp_path / "table.csv"
+    table.write_bytes("\n".join(["file,text", *(f"{i}.png,{text}" for i, text in enumerate(texts))]).encode())
+    found = said(recognise(table))
+    assert found["0.png"] == ('a dog on a "sofa"',)
+    assert found["1.png"] == ("two cats, asleep",)
+    assert found["2.png"] == ("a red bus",)
+    assert found["3.png"] == ('a 5" nail',)
+    assert [found[f"{i}.png"] for i in (4, 5)] == [("an old boat",), ("a loaf",)]
 
 
 def test_repeated_captions_of_an_image_count_once(tmp_path: Path):

@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,28 +118,52 @@ def read_separated(text: str, name: str, separator: str = "") -> tuple[dict[str,
     without quotes.
     """
     separator = separator or sniff(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     rows: list[list[str]] = []
     lines: list[int] = []
-    try:
-        header = unique(next(reader, []))
-        wordy = len(header) > 1 and header[-1].lower() in TEXT_NAMES
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            extra = any(cell.strip() for cell in row[len(header) :])
-            if wordy and extra:
-                row = [*row[: len(header) - 1], separator.join(row[len(header) - 1 :])]
-            elif extra or len(row) < len(header):
-                raise UserError(
-                    f"{name}, line {reader.line_num} has {count(len(row), 'cell')} where the first line has "
-                    f"{len(header)}: mend that line (a cell that holds {separator!r} needs quotes around it)."
-                )
-            rows.append(row)
-            lines.append(reader.line_num)
-    except csv.Error as error:  # a quote that is never closed takes in all that follows
-        raise UserError(f"{name}, line {reader.line_num} cannot be read ({error}): close the quotes there.") from error
+    reader = read_rows(text, name, separator)
+    header = unique(next(reader, ([], 0))[0])
+    wordy = len(header) > 1 and header[-1].lower() in TEXT_NAMES
+    for row, line in reader:
+        if not any(cell.strip() for cell in row):
+            continue
+        extra = any(cell.strip() for cell in row[len(header) :])
+        if wordy and extra:
+            row = [*row[: len(header) - 1], separator.join(row[len(header) - 1 :])]
+        elif extra or len(row) < len(header):
+            raise UserError(
+                f"{name}, line {line} has {count(len(row), 'cell')} where the first line has {len(header)}: mend that "
+                f"line (a cell that holds {separator!r} needs quotes around it)."
+            )
+        rows.append(row)
+        lines.append(line)
     return {column: [row[i] for row in rows] for i, column in enumerate(header)}, lines
+
+
+def read_rows(text: str, name: str, separator: str) -> Iterator[tuple[list[str], int]]:
+    """Every row of a CSV or TSV, and the line in which it ends.
+
+    A quote that is not closed takes in the lines below it, up to the next quote or the end of the file, and csv does
+    not mind: their rows would be gone without a word. So a row of several lines must be one to the letter, which it is
+    where a program wrote it. Raises UserError, with the line of the quote, where it is not.
+    """
+    taken: list[str] = []  # the lines of one row
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(lines(), delimiter=separator)
+    try:
+        for row in reader:
+            if len(taken) > 1:
+                list(csv.reader(taken, delimiter=separator, strict=True))
+            yield row, reader.line_num
+            taken.clear()
+    except csv.Error as error:
+        first, last = reader.line_num - len(taken) + 1, reader.line_num
+        down = f"; a quote there is not closed, and takes in the lines down to {last}" if last > first else ""
+        raise UserError(f"{name}, line {first} cannot be read ({error}{down}): close the quotes there.") from error
 
 
 def unique(header: Iterable[str]) -> list[str]:
