@@ -104,6 +104,40 @@ def test_flickrs_lists_and_their_splits(tmp_path: Path):
     assert said(recognise(tmp_path / "Flickr8k.token.txt")) == said(found)
 
 
+@pytest.mark.parametrize("written", ["{}.png", "{}", "./{}.png", "{}.jpg", "old/place/{}.png", "old\\{}.png 1"])
+def test_lists_of_splits_tell_images_of_one_name_by_their_folders(tmp_path: Path, written: str):
+    """Of those without a caption too: cow/5.png is no dog."""
+    names = [*photos(tmp_path, 5, "cat"), *photos(tmp_path, 6, "dog")]
+    photos(tmp_path, 6, "cow")
+    captions = write(tmp_path / "captions.txt", [f"{n},a {n[:3]} that is number {i}" for i, n in enumerate(names)])
+    test = {"cat/0.png", "dog/1.png", "dog/5.png"}
+    learnt = [*(n for n in names if n not in test), "cow/5.png"]
+    for word, images in {"train": learnt, "test": sorted(test)}.items():
+        write(tmp_path / f"{word}.txt", [written.format(n.removesuffix(".png")) for n in images])
+    found = recognise(captions)
+    assert {r.id: r.split == "test" for r in found.records} == {n: n in test for n in names}
+    assert not found.notes
+
+
+def test_a_line_of_a_list_goes_to_the_image_whose_path_it_is(tmp_path: Path):
+    """Not to that of another folder, though cat/5.png is gone; a name alone is the image beside the list."""
+    names = [*photos(tmp_path, 5, "cat"), *photos(tmp_path, 6, "dog"), *photos(tmp_path, 2, "")]
+    captions = write(tmp_path / "captions.txt", [f"{n},a thing that is number {i}" for i, n in enumerate(names)])
+    write(tmp_path / "train.txt", ["cat/5.png", *names[:8], "0"])
+    write(tmp_path / "test.txt", [*names[8:11], "1.png"])
+    tested = {r.id: r.split == "test" for r in recognise(captions).records}
+    assert tested == {n: n in [*names[8:11], "1.png"] for n in names}
+
+
+def test_a_name_in_a_list_that_may_be_two_images_is_asked_about(tmp_path: Path):
+    names = [*photos(tmp_path, 3, "cat"), *photos(tmp_path, 4, "dog")]
+    captions = write(tmp_path / "captions.txt", [f"{n},a thing that is number {i}" for i, n in enumerate(names)])
+    write(tmp_path / "test.txt", ["cat/0.png", "dog/0.png"])
+    write(tmp_path / "train.txt", ["0", "1.png", "3"])
+    with pytest.raises(UserError, match=r"train\.txt names '1\.png', which may be cat/1\.png or dog/1\.png: write its"):
+        recognise(captions)
+
+
 def test_cocos_captions(tmp_path: Path):
     for split in ("train2017", "val2017"):
         photos(tmp_path, 3, split)

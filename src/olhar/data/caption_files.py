@@ -7,7 +7,7 @@ captions_train2017.json
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,10 @@ from olhar.data import caption_checks, coco_captions, leftovers
 from olhar.data.box_files import Paired, pair
 from olhar.data.caption_table import is_utf8, reads_like_captions
 from olhar.data.captions import CAPTIONED, Said, absences, collection_of
-from olhar.data.columns import FILE_NAMES, Finder
+from olhar.data.columns import FILE_NAMES, Finder, endings
 from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.listing import Candidate, Listing, count, extension, join, scan, split_above, split_of
 from olhar.data.sample import Collection, Finding, Split
-from olhar.data.split_lists import stem_of
 from olhar.data.table_file import read_text
 from olhar.data.yolo import LINE as BOX_LINE
 from olhar.errors import UserError
@@ -141,25 +140,62 @@ def splits_of(listing: Listing, images: Sequence[str]) -> Placed:
     above: dict[str, Split] = {name: split for name in images if (split := split_above(name))}
     if len(above) == len(images):
         return Placed(above, "their folders")
-    stems = {name.rpartition("/")[2].rpartition(".")[0]: name for name in images}
-    known = frozenset(stems)
-    found: dict[str, Split] = {}
-    lists = []
+    lists = split_lists(listing)
+    index = endings(dict.fromkeys([*listing.images, *images])) if lists else {}
+    captioned = frozenset(images)
+    found: dict[str, tuple[int, Split]] = {}  # the folders that were left off a name before it fitted, the fewest
+    unsure: dict[str, str] = {}
+    used = []
+    for file, split in lists.items():
+        lines = [line for line in read_text(listing.root / file).splitlines() if line.strip()]
+        named = [(line, *named_by(line, index)) for line in lines]
+        named = [(line, known, off) for line, fits, off in named if (known := [n for n in fits if n in captioned])]
+        if 2 * len(named) <= len(lines):
+            continue
+        used.append(file)
+        for line, fits, off in named:
+            if len(fits) > 1:
+                says = f"{file} names '{line.strip()}', which may be {join(fits[:3], 'or')}"
+                unsure |= {name: says for name in fits if name not in unsure}
+            elif off <= found.get(fits[0], (off,))[0]:
+                found[fits[0]] = off, split
+    if between := [says for name, says in unsure.items() if name not in found]:
+        raise UserError(f"{between[0]}: write its path below {listing.root} there, or leave the line out.")
+    return placed_by(used, {name: split for name, (_, split) in found.items()}, images)
+
+
+def split_lists(listing: Listing) -> dict[str, Split]:
+    """The text files that bear a split's name."""
+    lists: dict[str, Split] = {}
     for name in listing.texts:
         stem = name.rpartition("/")[2].rpartition(".")[0]
         match = LISTS.search(stem)
         word = match[1] if match else stem
         split = split_of("val" if word.lower() == "dev" else word)
-        if extension(name) != ".txt" or split is None:
-            continue
-        lines = [stem_of(line, known) for line in read_text(listing.root / name).splitlines() if line.strip()]
-        fitting = [line for line in lines if line in known]
-        if lines and 2 * len(fitting) > len(lines):
-            lists.append(name)
-            found |= dict.fromkeys((stems[line] for line in fitting), split)
-    unnamed = [name for name in images if name not in found]
+        if extension(name) == ".txt" and split is not None:
+            lists[name] = split
+    return lists
+
+
+def named_by(line: str, index: Mapping[str, list[str]]) -> tuple[list[str], int]:
+    """The images that a line of a list may name, and how many folders were left off to find them: the whole line, else
+    its first word, with its extension, else without; as it stands, else as what is left without its first folders."""
+    texts = [text.replace("\\", "/").removeprefix("./") for text in (line.strip(), line.split()[0])]
+    for off in range(texts[0].count("/") + 1):
+        for text in texts:
+            path = "/".join(text.split("/")[off:])
+            bare = path.rpartition(".")[0] if extension(path) in IMAGE_EXTENSIONS else ""
+            for written in filter(None, (path, bare)):
+                if fits := index.get(written.lower()):
+                    return [name for name in fits if written in (name, name.rpartition(".")[0])] or fits, off
+    return [], 0
+
+
+def placed_by(lists: Sequence[str], found: dict[str, Split], images: Sequence[str]) -> Placed:
+    """What lists say of images."""
     if not found:
         return Placed({})
+    unnamed = [name for name in images if name not in found]
     notes = (
         (f"{count(len(unnamed), 'image')} in no list of a split left out (first: {unnamed[0]}).",) if unnamed else ()
     )

@@ -5,7 +5,7 @@ What cannot be told apart is shown, and left to the user.
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +28,18 @@ INDEX_NAMES = frozenset({"index", "id", "unnamed: 0", "column 1"})
 SAMPLED = 200  # cells that are looked at before a column is taken for files
 
 
+def endings(names: Iterable[str]) -> dict[str, list[str]]:
+    """Every ending of every path, with and without its extension, in lower case, and the paths that it fits."""
+    index: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        parts = name.lower().split("/")
+        for start in range(len(parts)):
+            key = "/".join(parts[start:])
+            index[key].append(name)
+            index[key.rpartition(".")[0]].append(name)
+    return index
+
+
 class Finder:
     """From what a table writes to the file it means.
 
@@ -40,15 +52,7 @@ class Finder:
 
     @cached_property
     def endings(self) -> dict[str, list[str]]:
-        """Every ending of every image's path, in lower case, and the images that it fits."""
-        index: dict[str, list[str]] = defaultdict(list)
-        for name in self.listing().images:
-            parts = name.lower().split("/")
-            for start in range(len(parts)):
-                key = "/".join(parts[start:])
-                index[key].append(name)
-                index[key.rpartition(".")[0]].append(name)
-        return index
+        return endings(self.listing().images)
 
     def direct(self, value: Cell) -> str | None:
         """The file at this path from the table's folder, as a path from the root."""
