@@ -165,6 +165,17 @@ def test_classes_are_told_by_their_names(run: Run, tmp_path: Path):
     assert sum(answer.row()["caption"] == "red" for answer in answers) > 5
 
 
+@pytest.mark.parametrize("classes", [(), ("red", "square", "green")])
+def test_several_labels_an_image_are_not_told_by_their_names(run: Run, tmp_path: Path, classes: tuple[str, ...]):
+    labels = ["red|square", "green", "green|square", "red"]
+    for i, label in enumerate(labels):
+        draw(label.partition("|")[0], "square", i).save(tmp_path / f"{i}.png")
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["file,label", *(f"{i}.png,{label}" for i, label in enumerate(labels))]) + "\n")
+    with pytest.raises(UserError, match=r"several labels an image, .*: give data with one label an image\.$"):
+        run.evaluate(table, classes=classes)
+
+
 def test_a_finished_training_says_how_to_search(run: Run, capsys):
     terminal.show_result(run, as_json=False)
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Ask it"))

@@ -114,9 +114,14 @@ def zero_shot(
         names: what the classes are called in the prompts: names of the collection's classes and perhaps of others, or
             as many words in its order; none: the collection's own.
     Raises:
-        UserError: the names are neither.
+        UserError: the names are neither, or images have several labels.
     """
     reader = reader_of(run)
+    if collection.multilabel:
+        raise UserError(
+            f"{collection.root} has several labels an image, and classes told by their names (zero-shot) are one for "
+            "each: give data with one label an image."
+        )
     own = collection.class_names
     place = places(own, names, str(collection.root)) if names else list(range(len(own)))
     names = list(names) or [name.replace("_", " ") for name in own]
