@@ -163,7 +163,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(line: str, tmp_path: Path):
 def test_help_shows_each_setting_with_its_sentence_and_default(capsys):
     assert cli.main(["train", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "--epochs N Passes over the training data." in shown
+    assert "--epochs N Passes over the training data; with a budget as well" in shown
     assert "Share of the training spent raising the learning rate from zero. [0.1]" in shown
     assert "--objective.variance {fixed,learned}" in shown
 

@@ -236,6 +236,11 @@ def test_the_plan_gives_the_autoencoder_a_share_and_draws_with_a_transformer():
     assert (own.model.name, own.train.epochs, own.data.image_size) == ("vae-f16", 120, 64)
     timed = autoencoder_config(plan.config.with_changes({"train.budget": "10min"}))
     assert timed.train.budget == "180.0s"
+    of_noise = Config().with_changes({"model.latent": "own", "objective.predict": "noise"})
+    assert resolve_diffusion(of_noise, facts).config.objective.noise_schedule == "scaled-linear"
+    for schedule in ("flow", "cosine"):  # at whose last level dividing by what is left of the image gives no image
+        with pytest.raises(UserError, match=f"{schedule} ends in nothing but noise"):
+            resolve_diffusion(of_noise.with_changes({"objective.noise_schedule": schedule}), facts)
     small = Facts(n_train=1000, task="diffuse", num_classes=0, height=8, width=8, accelerator=False, shrunk=4)
     with pytest.raises(UserError, match="8 x 8 px leave latents too small"):
         resolve_diffusion(Config().with_changes({"model.latent": "own"}), small)

@@ -69,3 +69,11 @@ def test_a_run_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.Monk
 def test_they_compute_in_full_precision():
     run = olhar.load("shapes")
     assert {tensor.dtype for tensor in run.task.parameters()} == {torch.float32}
+
+
+def test_a_text_that_is_too_long_is_said_to_be_cut(tmp_path: Path, capsys):
+    line = ["generate", "shapes", "a large red circle above a small blue square", "--steps", "1"]
+    assert cli.main([*line, "--out", str(tmp_path / "out")]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "10 tokens that are read of a text: only 'a large red circle above a small blue' is drawn." in said
+    assert cli.main([*line, "--seed", str(2**64)]) == 2

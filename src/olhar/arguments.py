@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 from olhar.errors import nearest
-from olhar.options import Usage, add_settings, choice, duration, picture_file, point, positive, real, size, whole
+from olhar.options import Usage, add_settings, choice, duration, picture_file, point, positive, real, seed, size
 
 DATA = "a folder of images, a table, or the name of a set: digits, shapes, cifar10"
 RECOGNITION = (
@@ -117,7 +117,7 @@ def generate_options(parser: Usage) -> None:
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="what to draw: captions, or names of classes")
     parser.add_argument("--class", dest="classes", action="append", metavar="NAME", help="a class; may be repeated")
     parser.add_argument("--n", type=positive, metavar="N", help="images of each text [1]")
-    parser.add_argument("--seed", type=whole, metavar="N", help="of the first image; the next has the next [0]")
+    parser.add_argument("--seed", type=seed, metavar="N", help="of the first image; the next has the next [0]")
     parser.add_argument("--steps", type=positive, metavar="N", help="of the way back [what the sampler needs]")
     parser.add_argument("--guidance", type=real, metavar="X", help="how much texts count [2, published 7.5; 1: plain]")
     parser.add_argument("--sampler", metavar="NAME", help="dpm2m, dpm2m-sde, ddim, euler, heun or ddpm [dpm2m]")

@@ -179,10 +179,13 @@ def generate(found: Namespace) -> int:
     batch_size = found.batch_size or (1 if published else 16)
     out = found.out or sheet.new_folder(Path() if along or published else trained.path)
     files, made = [], []
+    wish = room.Wish(texts=texts or (None,), **wishes)
+    if sentence := room.cut(trained, wish):
+        print(f"! {sentence}", file=sys.stderr)
     columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
     try:
         with terminal.share_done("drawing") as on_step:
-            drawn = room.generate(trained, room.Wish(texts=texts or (None,), **wishes), batch_size, on_step)
+            drawn = room.generate(trained, wish, batch_size, on_step)
             for path, one in sheet.save(drawn, out, columns):
                 files.append({"file": str(path), **one.settings})
                 made.append(one)

@@ -101,6 +101,19 @@ def generate(
         yield from drawing.draw(some, progress)
 
 
+def cut(run: Trained, wish: Wish) -> str | None:
+    """What to say where a text is longer than what the run reads of it."""
+    tokenizer = run.tokenizer
+    if tokenizer is None or not isinstance(run.task, Diffuse):
+        return None
+    most = run.task.nothing.shape[0]
+    for text in filter(None, (*wish.texts, wish.negative)):
+        if tokenizer.lengths([text])[0] > most:
+            (read,) = tokenizer.decode(tokenizer.encode([text], most))
+            return f"'{text}' is longer than the {most} tokens that are read of a text: only '{read}' is drawn."
+    return None
+
+
 def burnt(drawn: Sequence[Drawn]) -> str | None:
     """What to say where guidance was too much for some of the images."""
     many = [one for one in drawn if one.beyond > BURNT]

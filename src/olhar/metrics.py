@@ -146,12 +146,12 @@ class LevelErrors(Metric):
         super().__init__()
         self.levels = levels
         for name in ("sums", "counts"):
-            self.add_state(name, torch.zeros(len(self.NAMES), dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(name, torch.zeros(len(self.NAMES)), dist_reduce_fx="sum")  # mps has no float64
 
     def update(self, error: Float[Tensor, " N"], level: Shaped[Tensor, " N"]) -> None:
         quarter = level * len(self.NAMES) // self.levels
-        self.sums.index_add_(0, quarter, error.double())
-        self.counts.index_add_(0, quarter, torch.ones_like(error, dtype=torch.float64))
+        self.sums.index_add_(0, quarter, error.float())
+        self.counts.index_add_(0, quarter, torch.ones_like(error, dtype=torch.float32))
 
     def compute(self) -> dict[str, Tensor]:
         of_quarter = zip(self.NAMES, self.sums / self.counts, strict=True)

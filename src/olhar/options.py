@@ -216,6 +216,13 @@ def yes_or_no(text: str) -> bool | None:
     raise argparse.ArgumentTypeError(f"'{text}' is neither yes nor no")
 
 
+def seed(text: str) -> int:
+    """A whole number that a random generator takes."""
+    if not -(2**63) <= whole(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"'{text}' is no seed: give a number below 2^63")
+    return whole(text)
+
+
 def whole(text: str) -> int:
     """A whole number."""
     try:

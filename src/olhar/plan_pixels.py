@@ -20,8 +20,8 @@ SEGMENT = Recipe("muon", 0.05, 5e-4, 0.0, "learns most in few passes")
 # on emoji and CamVid, batches of 8 and 16 came further in three minutes than larger ones
 RESTORE = Recipe("adamw", 5.6e-3, 0.01, 1.0, "steady from random weights")
 CODE = Recipe("muon", 0.02, 0.01, 1.0, "learns most in few passes")
-# 40,000 images of shapes brought it to 32.1 dB in batches of 16, where 64 came to 30.7, and 13,000 to 29.6, 28.4 with 32,
-# and 26.8 (one run each); what a step of Muon costs beside so few images is a fifth more time
+# 40,000 images of shapes brought it to 32.1 dB in batches of 16 and to 30.7 of 64; 13,000 to 29.6, in batches of 32 to
+# 28.4, of 64 to 26.8 (one run each). What a step of Muon costs beside so few images is a fifth more time.
 CODED = 16
 ADAM = Recipe("adamw", 2e-3, 0.05, 1.0, "steady from random weights")
 SGD = Recipe("sgd", 0.08, 5e-4, 0.0, "batch-normalised networks generalise well with it")

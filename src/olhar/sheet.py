@@ -48,10 +48,18 @@ def save(drawn: Iterable[Drawn], folder: Path, columns: int | None = None) -> It
             images.append(one.image)
             yield path, one
     except OSError as error:
-        raise UserError(f"Could not write into {folder}: {error.strerror}.") from error
+        raise refused(folder, error) from error
     finally:
         if len(images) > 1:
-            to_picture(grid(images, columns)).save(folder / "grid.png")
+            try:
+                to_picture(grid(images, columns)).save(folder / "grid.png")
+            except OSError as error:
+                raise refused(folder, error) from error
+
+
+def refused(folder: Path, error: OSError) -> UserError:
+    """What to say where nothing more can be written."""
+    return UserError(f"Could not write into {folder}: {error.strerror or error}.")
 
 
 def told(settings: dict[str, Any]) -> PngInfo:

@@ -1,6 +1,7 @@
 """The process of Figures 5.1 and 5.2 beside its step-by-step chain, Bayes' rule, and diffusers' schedules."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -140,6 +141,11 @@ def test_levels_begin_with_the_noisiest():
     assert process.levels(4, strength=0.01) == [249]
     assert process.levels(1000) == list(range(999, -1, -1))
     assert len(set(process.levels(37))) == 37
+
+
+def test_no_level_is_visited_twice():
+    process = replace(make_process("scaled-linear"), spacing="leading", offset=1)  # as Stable Diffusion's is published
+    assert process.levels(1000) == [*range(999, 0, -1)]
 
 
 def test_variance_1_stays_1_only_on_the_circle():

@@ -270,6 +270,19 @@ def test_an_interrupted_generation_keeps_what_is_finished(tmp_path: Path):
     assert (tmp_path / "grid.png").exists()
 
 
+def test_a_full_disk_is_said_of_the_grid_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write = Image.Image.save
+
+    def full(picture: Image.Image, path: Path, **how: object) -> None:
+        if path.name == "grid.png":
+            raise OSError(28, "No space left on device")
+        write(picture, path, **how)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(UserError, match=r"Could not write into .*: No space left on device"):
+        list(sheet.save(drawn(awake(new_task("class")), n=2), tmp_path))
+
+
 def test_a_run_that_does_not_draw_says_so(trained: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["generate", str(trained)]) == 1
     assert "train one with --task diffuse" in capsys.readouterr().err

@@ -74,9 +74,9 @@ class Process:
         """a and b of one level."""
         return float(self.signal[level]), float(self.noise[level])
 
-    def snr(self, level: Int[Tensor, " N"]) -> Float64[Tensor, " N"]:
+    def snr(self, level: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """The signal-to-noise ratio a² / b²."""
-        return (self.signal.to(level.device)[level] / self.noise.to(level.device)[level]).square()
+        return (looked_up(self.signal, level) / looked_up(self.noise, level)).square()
 
     def mix(
         self, image: Float[Tensor, "N ..."], noise: Float[Tensor, "N ..."], level: Int[Tensor, " N"]
@@ -155,7 +155,7 @@ class Process:
         per_image = {
             "image": 1.0,
             "noise": 1 / snr.clamp(min=1e-12),
-            "velocity": self.noise.to(level.device)[level] ** 2,
+            "velocity": looked_up(self.noise, level) ** 2,
         }
         return (of_image * per_image[kind]).float()
 
@@ -183,13 +183,20 @@ class Process:
             found = [round(i * top / max(1, steps - 1)) for i in reversed(range(steps))]
         else:
             found = [round(len(self) - i * every) - 1 for i in range(steps)]
-        return found[steps - max(1, round(steps * strength)) :]
+        # as many "leading" ones as there are levels, moved by an offset, would visit the noisiest twice
+        return list(dict.fromkeys(found[steps - max(1, round(steps * strength)) :]))
 
     def _columns(self, level: Int[Tensor, " N"], like: Float[Tensor, "N ..."]) -> tuple[Tensor, Tensor]:
         """a and b of each example, as they multiply tensors like `like`."""
         shape = (-1, *(1 for _ in like.shape[1:]))
-        a, b = (table.to(level.device)[level].to(like.dtype).view(shape) for table in (self.signal, self.noise))
+        a, b = (looked_up(table, level).to(like.dtype).view(shape) for table in (self.signal, self.noise))
         return a, b
+
+
+def looked_up(table: Float64[Tensor, " S"], level: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """The table's numbers at these levels, on their device; in float32 where it has no float64 (mps)."""
+    exact = table.float() if level.device.type == "mps" else table
+    return exact.to(level.device)[level]
 
 
 # The first and the last beta of a schedule that is a line, for 1000 levels.
