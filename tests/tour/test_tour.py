@@ -218,3 +218,17 @@ def test_the_model_that_comes_along_draws_in_the_tour(tmp_path: Path):
     assert [piece.body.count("<img") for piece in shown.pieces] == [2 * len(speaking.SCENES), 9 * len(speaking.SCENES)]
     assert told[-1] == 1.0
     assert len(list((tmp_path / "diffuse" / "generated-1").glob("*.png"))) == 4 * len(speaking.SCENES) + 1
+
+
+def test_a_quick_tour_learns_as_much_on_any_machine_unless_time_is_given(tmp_path: Path):
+    given: list[float | None] = []
+
+    def trains(stage: Stage) -> Shown:
+        given.append(stage.seconds)
+        return Shown(figures={"accuracy": 0.99})
+
+    chapters = {"classify": chapter(step("train", trains, trains=True))}
+    guide.tour(tmp_path / "full", chapters=chapters)
+    guide.tour(tmp_path / "short", budget="30s", chapters=chapters)
+    guide.tour(tmp_path / "quick", quick=True, chapters=chapters)
+    assert [seconds is None for seconds in given] == [False, False, True]

@@ -46,13 +46,13 @@ class Stage:
     Args:
         folder: the chapter's run folder, whether it is there yet or not.
         quick: the tour takes a minute or two: less data.
-        seconds: what a training may take, from now to the evaluated model.
+        seconds: what a training may take, from now to the evaluated model; None: what its passes take.
         progress: is told the share of the step that is done, and what to say of it.
     """
 
     folder: Path
     quick: bool
-    seconds: float
+    seconds: float | None
     progress: Callable[[float, str], None]
     trained: Run | None = None
 

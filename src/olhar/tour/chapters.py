@@ -61,7 +61,7 @@ CHAPTERS: dict[str, Chapter] = {
         minimises="The squared error, which is the surprise of a bell curve (Eq 1.9).",
         steps=(
             Step("line", "a line is fitted", basics.line, 1.1),
-            training("a network reads sizes off pictures", 25, ONE, "mae", task="regress", model="cnn-small"),
+            training("a network reads sizes off pictures", 25, 4, ONE, "mae", task="regress", model="cnn-small"),
             panels("examples", "its answers", [examples_panel], 0.2),
         ),
         commands=("olhar train labels.csv --data.label_column age",),
@@ -78,7 +78,7 @@ CHAPTERS: dict[str, Chapter] = {
         minimises="The cross-entropy: the surprise at the true class (Eq 1.15).",
         steps=(
             Step("two", "zeros and ones by one number", basics.two_digits, 0.4),
-            training("a linear model on the digits", 10, DIGITS, "accuracy", model="linear"),
+            training("a linear model on the digits", 10, 30, DIGITS, "accuracy", model="linear"),
             Step("templates", "its weights as pictures", basics.templates, 0.4),
         ),
         commands=("olhar train photos --model linear",),
@@ -94,7 +94,7 @@ CHAPTERS: dict[str, Chapter] = {
         equation=r"E(s;\theta)=-\sum_{i=1}^{n}\,\log\,\mathbf{f}(x_i;\theta)(y_i)",
         minimises="Still the cross-entropy (Eq 1.17): the loss does not change when the model does.",
         steps=(
-            training("a CNN on the digits", 25, DIGITS, "accuracy", model="cnn-tiny"),
+            training("a CNN on the digits", 25, 6, DIGITS, "accuracy", model="cnn-tiny"),
             look("network", "what it is made of", 0.8, "The network", place="model"),
             panels("answers", "its mistakes", [confusion_panel, mistakes_panel], 0.2),
             look("patches", "what excites its filters", 1.3, "What excites each filter"),
@@ -115,7 +115,7 @@ CHAPTERS: dict[str, Chapter] = {
         equation=r"E=-\dfrac{1}{HW}\sum_{u,v}\,\log p_{uv}(y_{uv})",
         minimises="The cross-entropy, now of every pixel.",
         steps=(
-            training("an encoder and a decoder on shapes", 60, SEVERAL, "miou", task="segment"),
+            training("an encoder and a decoder on shapes", 60, 2, SEVERAL, "miou", task="segment"),
             look("network", "what it is made of", 1.2, "Encoder and decoder", place="model", quick=False),
             panels("masks", "its masks", [masks_panel, pixels_panel], 0.5),
             look("receptive-field", "what a pixel sees", 1.5, "What a pixel of the answer sees", quick=False),
@@ -132,7 +132,7 @@ CHAPTERS: dict[str, Chapter] = {
         equation=r"-\log p(x\,|\,z)=\dfrac{1}{2\sigma^2}\,\Vert x-d(e(x))\Vert^2+n\,\log\sigma\sqrt{2\pi}",
         minimises="The squared error of every pixel, the surprise of a bell curve around the decoder's picture.",
         steps=(
-            training("an autoencoder on the digits", 25, DIGITS, "psnr", task="reconstruct"),
+            training("an autoencoder on the digits", 25, 4, DIGITS, "psnr", task="reconstruct"),
             panels("images", "what comes back", [restored_panel, latent_panel], 0.5),
         ),
         commands=("olhar train photos --task reconstruct", "olhar train photos --task reconstruct --corruption noise"),
@@ -148,7 +148,7 @@ CHAPTERS: dict[str, Chapter] = {
         equation=r"E=-\log p_{\mathrm{object}}+\sum_{k=1}^{4}\dfrac{(t_k-\hat{t}_k)^2}{2\sigma^2}-\sum_{c}\,\log p_c",
         minimises="Three surprises at once: whether, where and what.",
         steps=(
-            training("a detector on shapes", 80, SEVERAL, "ap50", task="detect"),
+            training("a detector on shapes", 80, 3, SEVERAL, "ap50", task="detect"),
             look("anchors", "its anchors", 1, "Anchors", place="model"),
             panels("boxes", "its boxes", [boxes_panel, found_panel], 0.5),
             look("assignment", "which anchor answers for which object", 1, "Who answers for what", quick=False),
@@ -170,7 +170,7 @@ CHAPTERS: dict[str, Chapter] = {
         steps=(
             Step("words", "a word in its sentence", speaking.meaning, 0.1),
             training(
-                "a vision transformer on the digits", 30, DIGITS, "accuracy", model="vit-mini4",
+                "a vision transformer on the digits", 30, 4, DIGITS, "accuracy", model="vit-mini4",
                 lr=0.03,  # in 5 s it came to 72 %, with the usual 0.01 to 33 %; in 25 s to 97 and 95 % (one run each)
                 **{"model.args": {"patch": 2, "stem": "patch", "width": 64, "depth": 4, "heads": 4}},
             ),
@@ -191,7 +191,7 @@ CHAPTERS: dict[str, Chapter] = {
         minimises="The cross-entropy of the diagonal, along rows and columns (Figure 4.3).",
         steps=(
             training(
-                "pictures and captions of shapes", 70, SAID, "mean_recall", task="align",
+                "pictures and captions of shapes", 70, 2, SAID, "mean_recall", task="align",
                 **{"model.text_args": FEW_WORDS, "train.batch_size": 128},
             ),
             panels("matrix", "who finds whom", [matrix_panel], 0.6),
@@ -212,7 +212,7 @@ CHAPTERS: dict[str, Chapter] = {
         minimises="The squared error of what is said of the noisy picture, at a level drawn at random.",
         steps=(
             training(
-                "a network learns to draw shapes", 97, SAID, "mse", task="diffuse",
+                "a network learns to draw shapes", 97, 1, SAID, "mse", task="diffuse",
                 **{"model.args": {"widths": "48,96", "patch": 4}, "model.text_args": FEW_WORDS},
             ),
             Step("paint", "texts become pictures", speaking.paint, 5),

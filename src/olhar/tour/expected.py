@@ -16,7 +16,7 @@ class Expected(NamedTuple):
         words: what it is.
         form: how it is written: the name of a metric, as `olhar.report.words.metric_value` takes it.
         full: the least and the most that a tour of eight minutes reaches.
-        quick: the same of a tour of a minute and a half.
+        quick: the same of a quick tour, which learns as much on any machine.
     """
 
     words: str
@@ -61,13 +61,13 @@ EXPECTED: dict[str, dict[str, Expected]] = {
     },
     "logistic": {"accuracy": Expected("test accuracy", "accuracy", (0.9, ANY), (0.85, ANY))},
     "classify": {"accuracy": Expected("test accuracy", "accuracy", (0.96, ANY), (0.9, ANY))},
-    "segment": {"miou": Expected("mean IoU", "miou", (0.4, ANY), (0.108, ANY))},
-    "reconstruct": {"psnr": Expected("PSNR", "psnr", (18, ANY), (11, ANY))},
-    "detect": {"ap50": Expected("average precision at IoU 0.5", "ap50", (0.2, ANY), (0.005, ANY))},
-    "attention": {"accuracy": Expected("test accuracy", "accuracy", (0.7, ANY), (0.25, ANY))},
-    "align": {"mean_recall": Expected("mean recall at 1, 5 and 10", "mean_recall", (0.25, ANY), (0.05, ANY))},
+    "segment": {"miou": Expected("mean IoU", "miou", (0.4, ANY), (0.18, ANY))},
+    "reconstruct": {"psnr": Expected("PSNR", "psnr", (18, ANY), (16, ANY))},
+    "detect": {"ap50": Expected("average precision at IoU 0.5", "ap50", (0.2, ANY), (0.1, ANY))},
+    "attention": {"accuracy": Expected("test accuracy", "accuracy", (0.7, ANY), (0.5, ANY))},
+    "align": {"mean_recall": Expected("mean recall at 1, 5 and 10", "mean_recall", (0.25, ANY), (0.2, ANY))},
     "diffuse": {
-        "mse": Expected("squared error of the prediction", "", (0, 0.35), (0, 0.95)),
+        "mse": Expected("squared error of the prediction", "", (0, 0.35), (0, 0.6)),
         "colors": Expected("colours as told, by the model that comes along", "accuracy", (0.75, ANY), (0.7, ANY)),
     },
 }

@@ -53,6 +53,7 @@ class Tour:
         self.shelf, self.chapters, self.names = shelf, chapters, names
         self.started = time.monotonic() if started is None else started
         whole = OPENING + CLOSING + sum(needed(chapters[name]) for name in names)
+        self.timed = budget is not None or not quick  # else as many passes as the table says: the same on any machine
         budget = budget or whole * (QUICK / FULL if quick else 1)
         self.deadline = self.started + budget - CLOSING
         self.scale = budget / whole
@@ -95,14 +96,14 @@ class Tour:
         """The steps of one chapter that are not done yet, each kept as it comes."""
         steps = self.chapters[name].chosen(self.quick)
         folder = self.shelf.folder / name
-        stage = Stage(folder, self.quick, 0.0, lambda share, text: self.screen.progress(share, text, self.left()))
+        stage = Stage(folder, self.quick, None, lambda share, text: self.screen.progress(share, text, self.left()))
         for i, step in enumerate(steps):
             if step.name in record.steps:
                 continue
             if any(before.trains and record.steps[before.name].error for before in steps[:i]):
                 return  # without the model there is nothing to look at
             self.screen.step(name, step, i + 1, len(steps))
-            stage.seconds = self.seconds_for(name, step)
+            stage.seconds = self.seconds_for(name, step) if self.timed else None
             done = self.take(name, step, stage)
             if done is None:
                 self.interrupted = True

@@ -27,23 +27,25 @@ EMBLEMS = 4  # pictures of each chapter at the head of the page
 QUICK = {"train.precision": "fp32", "train.memory_format": "channels_last", "train.batch_size": 32}
 
 
-def training(does: str, seconds: float, data: Data, metric: str, **settings: Any) -> Step:
+def training(does: str, seconds: float, passes: int, data: Data, metric: str, **settings: Any) -> Step:
     """The step that trains a chapter's run and evaluates it.
 
     Args:
+        passes: over the images of a quick tour: so much is learnt there on any machine, in the time that it takes.
         metric: of the test split, which becomes the chapter's figure of that name.
         settings: as `olhar.train` takes them.
     """
-    return Step("train", does, partial(train, data=data, metric=metric, settings=settings), seconds, trains=True)
+    act = partial(train, data=data, metric=metric, passes=passes, settings=settings)
+    return Step("train", does, act, seconds, trains=True)
 
 
-def train(stage: Stage, data: Data, metric: str, settings: dict[str, Any]) -> Shown:
+def train(stage: Stage, data: Data, metric: str, passes: int, settings: dict[str, Any]) -> Shown:
     """Train, or go on where a training was interrupted, and show its curve."""
     folder = RunFolder(stage.folder)
     if folder.facts_file.exists() and not folder.facts.get("result"):
         stage.trained = launch.resume(stage.folder, voice=stage.voice, report=False)
     elif not folder.facts_file.exists():
-        stage.trained = begin(stage, data[stage.quick], (QUICK if stage.quick else {}) | settings)
+        stage.trained = begin(stage, data[stage.quick], passes, (QUICK if stage.quick else {}) | settings)
     story = story_of(stage.run)
     charts = [part("figure", loss_chart(story))]
     if story.watch != "loss" and sum(story.watch in line for line in story.val) > 1:
@@ -54,9 +56,12 @@ def train(stage: Stage, data: Data, metric: str, settings: dict[str, Any]) -> Sh
     )
 
 
-def begin(stage: Stage, data: str, settings: dict[str, Any]) -> Run:
-    """A training in the time there is; in more where a slow machine needs more to train at all."""
+def begin(stage: Stage, data: str, passes: int, settings: dict[str, Any]) -> Run:
+    """A training of so many passes; where time is given, of what that allows, or of more where a slow machine needs
+    more to train at all."""
     fixed = {"run": stage.folder, "voice": stage.voice, "report": False}
+    if stage.seconds is None:
+        return launch.train(data, epochs=passes, **fixed, **settings)
     for longer in (1, 2, 4):
         with suppress(TooShortError):
             return launch.train(data, budget=f"{longer * stage.seconds:.1f}s", **fixed, **settings)
