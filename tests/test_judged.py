@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,23 +10,24 @@ import torch
 from torch import Tensor
 
 import olhar
-from olhar import cli, growth, judged
+from olhar import cli, growth, judged, sheet
 from olhar.errors import UserError
 from olhar.report.story import Samples
 from olhar.run import Run
 
 SIZED = "shapes:n=400,size=16,objects=1,holdout=0"
 QUICK: dict[str, Any] = {"epochs": 1, "quiet": True, "train.precision": "fp32", "train.memory_format": "contiguous"}
+FEW: dict[str, Any] = {"model.args": {"widths": "16", "heads": 2, "attention": "0"}}
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """One that draws, hardly trained, and a classifier."""
-    folder, small = tmp_path_factory.mktemp("runs"), {"widths": "16", "heads": 2, "attention": "0"}
+    folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as few:
         few.setattr(growth, "MOST", 2)
         few.setattr(growth, "IMAGES", 1)
-        draws = olhar.train(SIZED, run=folder / "draws", task="diffuse", report=False, **QUICK, **{"model.args": small})
+        draws = olhar.train(SIZED, run=folder / "draws", task="diffuse", report=False, **QUICK, **FEW)
     return draws, olhar.train(SIZED, run=folder / "judge", task="classify", model="cnn-small", report=False, **QUICK)
 
 
@@ -83,6 +85,29 @@ def test_from_the_command_line(runs: tuple[Run, Run], capsys: pytest.CaptureFixt
     ):
         assert cli.main(["evaluate", *given]) != 0
         assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_images_of_equal_names_are_not_taken_for_those_of_training(
+    runs: tuple[Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run, data = runs[0], judged.recognise(SIZED, config=runs[0].folder.config.data)
+    for folder, shift in (("own", 0), ("other", 200)):
+        (tmp_path / folder).mkdir()
+        for i in range(60):
+            [pixels] = judged.pixels(run, data.records[shift + i : shift + i + 1])
+            sheet.to_picture(pixels).save(tmp_path / folder / f"{i:03d}.png")
+    drawing = olhar.train(tmp_path / "own", run=tmp_path / "run", task="diffuse", report=False, **QUICK | FEW)
+    made = of_split(runs[0], "val")[:20]
+    monkeypatch.setattr(judged, "draw", lambda run, asked, tell: made)
+    kept: list[int] = []
+    read = judged.pixels
+    monkeypatch.setattr(judged, "pixels", lambda run, some: kept.append(len(some)) or read(run, some))
+    found = judged.judge(drawing, runs[1], tmp_path / "other", "train")
+    assert kept == [60, 54]
+    assert found["nearest_training_of_split"] > 0.03
+    (tmp_path / "own").rename(tmp_path / "moved")
+    judged.judge(drawing, runs[1], tmp_path / "moved", "train")
+    assert kept[2:] == [6, 54]
 
 
 def test_the_report_shows_what_is_nearest_and_a_copy_beside_itself(runs: tuple[Run, Run]):

@@ -23,7 +23,7 @@ from olhar.data.latent_reader import LatentReader
 from olhar.data.loader import Loader
 from olhar.data.recognise import recognise
 from olhar.errors import UserError
-from olhar.generate import Drawn, Wish, burnt, generate
+from olhar.generate import Wish, burnt, generate
 from olhar.inspection.instruments.denoising import DENOISING
 from olhar.layers.space import Latents
 from olhar.look import subject_of
@@ -302,10 +302,8 @@ def test_latents_that_are_no_numbers_or_of_another_scale_are_told():
 
 
 def test_too_much_guidance_is_told():
-    pixels = torch.zeros(3, 2, 2, dtype=torch.uint8)
-    calm, hot = (Drawn(pixels, {"guidance": 12.0}, [], share) for share in (0.01, 0.4))
-    assert burnt([calm, calm]) is None
-    sentence = burnt([calm, hot])
+    assert burnt(12.0, [0.01, 0.01]) is None
+    sentence = burnt(12.0, [0.01, 0.4])
     assert sentence is not None
     assert "up to 40% of the values of 1 of 2 images were cut off. Try --guidance 6." in sentence
 

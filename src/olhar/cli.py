@@ -10,6 +10,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,23 +178,24 @@ def generate(found: Namespace) -> int:
         if found.precision:
             raise UserError("A run draws in the number format that was measured in training: leave --precision out.")
     batch_size = found.batch_size or (1 if published else 16)
-    out = found.out or sheet.new_folder(Path() if along or published else trained.path)
-    files, made = [], []
+    files, beyond = [], []
     wish = room.Wish(texts=texts or (None,), **wishes)
     if sentence := room.cut(trained, wish):
         print(f"! {sentence}", file=sys.stderr)
     columns = found.n if len(texts) > 1 and found.n else None  # a row for each text
-    try:
-        with terminal.share_done("drawing") as on_step:
-            drawn = room.generate(trained, wish, batch_size, on_step)
-            for path, one in sheet.save(drawn, out, columns):
-                files.append({"file": str(path), **one.settings})
-                made.append(one)
-    except KeyboardInterrupt:
-        kept = f"{len(files)} finished images are in {out}" if files else "no image was finished yet"
-        print(f"\nInterrupted: {kept}.", file=sys.stderr)
-        return 130
-    if sentence := room.burnt(made):
+    own = Path() if along or published else trained.path
+    with nullcontext(found.out) if found.out else sheet.new_folder(own) as out:
+        try:
+            with terminal.share_done("drawing") as on_step:
+                drawn = room.generate(trained, wish, batch_size, on_step)
+                for path, one in sheet.save(drawn, out, columns):
+                    files.append({"file": str(path), **one.settings})
+                    beyond.append(one.beyond)
+        except KeyboardInterrupt:
+            kept = f"{len(files)} finished images are in {out}" if files else "no image was finished yet"
+            print(f"\nInterrupted: {kept}.", file=sys.stderr)
+            return 130
+    if files and (sentence := room.burnt(files[0]["guidance"], beyond)):
         print(f"! {sentence}", file=sys.stderr)
     if found.json:
         terminal.print_json(files)

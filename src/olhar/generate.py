@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torchvision.transforms.v2.functional import center_crop
 
 from olhar.data.decode import decode
 from olhar.data.reading import shrink
@@ -22,11 +23,12 @@ from olhar.errors import UserError, nearest
 from olhar.models.base import DrawingNetwork
 from olhar.models.guided import Guided
 from olhar.ops.noise import Estimate
-from olhar.ops.samplers import SAMPLERS, STEPS, State, make_sampler
+from olhar.ops.samplers import SAMPLERS, STEPS, make_sampler
 from olhar.tasks import Task
 from olhar.tasks.diffuse import Diffuse
 
 GUIDANCE = 2.0  # where a class or a text is asked for: what it says is believed twice
+STRENGTH = 0.7  # of the way back that an image given to begin from goes
 SHOWN = 9  # images of the strip of a reverse process
 # Values this far outside the range of colours are no longer rounding, and of an image with so many the colours look
 # burnt: where guidance asks for more than there is.
@@ -52,9 +54,9 @@ class Wish:
 
     texts: captions, or classes; `n` images of each, with the seeds `seed`, `seed` + 1 ... None: whatever comes.
     guidance: how far to go from what is drawn without the text to what is drawn with it, and beyond; 1 is with it.
-    negative: a text to go away from, in the place of none.
-    init_image: a file to begin from, with the share `strength` of the way back to go; `mask`: a file that is white
-        where it is to be drawn anew and black where the image stays as it is.
+    negative: a text to go away from, in the place of none; from it alone, where nothing else is asked for.
+    init_image: a file to begin from, with the share `strength` of the way back to go; of other proportions its middle.
+        `mask`: a file that is white where it is to be drawn anew and black where the image stays as it is.
     size: height and width.
     strip: also what each image was thought to be on the way.
     """
@@ -68,7 +70,7 @@ class Wish:
     negative: str | None = None
     init_image: str | Path | None = None
     mask: str | Path | None = None
-    strength: float = 0.7
+    strength: float | None = None
     size: tuple[int, int] | None = None
     strip: bool = False
 
@@ -114,15 +116,14 @@ def cut(run: Trained, wish: Wish) -> str | None:
     return None
 
 
-def burnt(drawn: Sequence[Drawn]) -> str | None:
-    """What to say where guidance was too much for some of the images."""
-    many = [one for one in drawn if one.beyond > BURNT]
+def burnt(guidance: float, beyond: Sequence[float]) -> str | None:
+    """What to say where guidance was too much for some of the images: `Drawn.beyond` of each."""
+    many = [share for share in beyond if share > BURNT]
     if not many:
         return None
-    guidance, most = many[0].settings["guidance"], max(one.beyond for one in many)
     return (
-        f"Guidance of {guidance:g} asks for colours that do not exist: up to {most:.0%} of the values of "
-        f"{len(many)} of {len(drawn)} images were cut off. Try --guidance {max(1.0, guidance / 2):g}."
+        f"Guidance of {guidance:g} asks for colours that do not exist: up to {max(many):.0%} of the values of "
+        f"{len(many)} of {len(beyond)} images were cut off. Try --guidance {max(1.0, guidance / 2):g}."
     )
 
 
@@ -147,12 +148,26 @@ class Drawing:
         self.begin = None if self.image is None else self.task.space(self.image)
         self.fresh = None if self.mask is None else self.task.space.places(self.mask)
         self.beyond = torch.zeros(())
-        self.levels = process.levels(self.steps, wish.strength if self.begin is not None else 1.0)
-        asked = any(text is not None for text in wish.texts)
-        usual = run.facts.get("guidance", GUIDANCE) if asked else 1.0
-        self.guidance = wish.guidance if wish.guidance is not None else usual
+        self.levels = process.levels(self.steps, self.strength if self.begin is not None else 1.0)
+        self.guidance = self.guiding()
         self.texts = {text: self.condition(text) for text in wish.texts}
         self.away = self.condition(wish.negative)
+
+    @property
+    def strength(self) -> float:
+        """The share of the way back that is gone from an image."""
+        return STRENGTH if self.wish.strength is None else self.wish.strength
+
+    def guiding(self) -> float:
+        """How far to go from what is drawn without the text, or with the negative one, to what is drawn with it."""
+        wish, asked = self.wish, any(text is not None for text in self.wish.texts)
+        if wish.negative is not None and wish.guidance == 1:
+            raise UserError("Guidance of 1 goes away from nothing: give --guidance more than 1, or no --negative.")
+        if not asked and wish.negative is None and wish.guidance not in (None, 1):
+            raise UserError("Guidance goes towards what a text says: give a text, or leave --guidance out.")
+        if wish.guidance is not None:
+            return wish.guidance
+        return self.run.facts.get("guidance", GUIDANCE) if asked or wish.negative is not None else 1.0
 
     def given(self) -> tuple[Tensor | None, Tensor | None]:
         """The image to begin from, uint8 [1, C, H, W], and where it is to be drawn anew, True [1, 1, H, W]."""
@@ -160,18 +175,26 @@ class Drawing:
         if wish.init_image is None:
             if wish.mask is not None:
                 raise UserError("A mask says where an image is drawn anew: give the image with --init-image.")
+            if wish.strength is not None:
+                raise UserError("The strength says how much of an image is drawn anew: give it with --init-image.")
             return None, None
-        if not 0 < wish.strength <= 1:
-            raise UserError(f"The strength is between 0, the image as it is, and 1, a new one, not {wish.strength:g}.")
+        if not 0 < self.strength <= 1:
+            raise UserError(f"The strength is between 0, the image as it is, and 1, a new one, not {self.strength:g}.")
         pixels = decode(Path(wish.init_image), channels=self.task.mean.shape[1])
-        image = shrink(pixels, self.size)[None].to(self.run.device)
+        image = self.framed(pixels).to(self.run.device)
         if wish.mask is None:
             return image, None
         mask = decode(Path(wish.mask), channels=1)
         if mask.shape[1:] != pixels.shape[1:]:
             sides = [f"{p.shape[2]} x {p.shape[1]}" for p in (mask, pixels)]
             raise UserError(f"{wish.mask} is {sides[0]} and the image {sides[1]}: a mask is as large as its image.")
-        return image, shrink(mask, self.size)[None].to(self.run.device) >= 128
+        return image, self.framed(mask).to(self.run.device) >= 128
+
+    def framed(self, image: UInt8[Tensor, "C H W"]) -> UInt8[Tensor, "1 C h w"]:
+        """The middle of an image that has the proportions of what is drawn, as large as that."""
+        (height, width), (h, w) = image.shape[1:], self.size
+        share = min(height / h, width / w)
+        return shrink(center_crop(image, [round(h * share), round(w * share)]), self.size)[None]
 
     def condition(self, text: str | None) -> Tensor | None:
         """A text as what the model is told: tokens [L], or a class []. None for nothing."""
@@ -205,16 +228,19 @@ class Drawing:
             a, b = task.process.at(self.levels[0])
             x = a * self.begin + b * x
         conditions = [self.texts[text] for text, _ in jobs]
-        states: list[State] = []
-        sampler = make_sampler(wish.sampler)
-        for state in sampler(lambda x, level: self.think(x, level, conditions), x, task.process, self.levels, fresh):
-            states.append(state)
-            progress(len(states) / len(self.levels))
-        if not states[-1].noisy.isfinite().all():
+        way = make_sampler(wish.sampler)
+        shown = [round(i) for i in torch.linspace(0, len(self.levels) - 1, SHOWN).tolist()] if wish.strip else []
+        thought: dict[int, Tensor] = {}
+        for i, state in enumerate(
+            way(lambda x, level: self.think(x, level, conditions), x, task.process, self.levels, fresh)
+        ):
+            x = state.noisy
+            if i in shown:
+                thought[i] = self.pixels(state.image)
+            progress((i + 1) / len(self.levels))
+        if not x.isfinite().all():
             raise UserError("What was drawn is no number any more: try --sampler ddim, or less --guidance.")
-        images = self.pixels(states[-1].noisy)
-        shown = torch.linspace(0, len(states) - 1, SHOWN).tolist() if wish.strip else ()
-        kept = [self.pixels(states[round(i)].image) for i in shown]
+        images, kept = self.pixels(x), [thought[i] for i in shown]
         return [
             Drawn(image, self.settings(text, seed), [some[i] for some in kept], float(self.beyond[i]))
             for i, (image, (text, seed)) in enumerate(zip(images, jobs, strict=True))
@@ -233,7 +259,7 @@ class Drawing:
         levels = torch.full((len(x),), level, device=x.device)
         with_text = self.asked(x, levels, conditions)
         said = with_text
-        if self.guidance != 1 and any(one is not None for one in conditions):
+        if self.guidance != 1 and (self.away is not None or any(one is not None for one in conditions)):
             without = self.asked(x, levels, [self.away] * len(x))
             said = without + self.guidance * (with_text - without)  # Ho and Salimans 2022, arXiv 2207.12598, Eq 6
             if level == self.levels[-1]:
@@ -263,6 +289,6 @@ class Drawing:
         found = {"text": text, "seed": seed, "sampler": wish.sampler, "steps": self.steps, "guidance": self.guidance}
         found |= {"size": f"{self.size[1]}x{self.size[0]}", "negative": wish.negative}
         if wish.init_image is not None:
-            found |= {"init_image": str(wish.init_image), "strength": wish.strength}
+            found |= {"init_image": str(wish.init_image), "strength": self.strength}
             found |= {"mask": None if wish.mask is None else str(wish.mask)}
         return {key: value for key, value in found.items() if value is not None}

@@ -5,10 +5,12 @@ Shapes: N images, C channels, H W space, D features.
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
@@ -35,7 +37,7 @@ SHOWN, NEIGHBOURS, VALIDATED = 6, 4, 200
 def judge(
     run: Run,
     classifier: Run,
-    data: str,
+    data: str | Path,
     split: str | None = None,
     images: int | None = None,
     tell: Callable[[float], None] = lambda share: None,
@@ -62,10 +64,11 @@ def judge(
     if not isinstance(other.model, Classifier) or other.name != "classify":
         raise UserError(f"{classifier.path} learnt to {other.name}: --judge needs a run that learnt to classify.")
     collection = recognise(data, config=replace(run.folder.config.data, val_fraction=0.0))
-    learnt = set(json.loads(run.folder.splits.read_text(encoding="utf-8"))["train"])
-    training = [record for record in collection.records if record.id in learnt]
+    # where the run's own data are gone, the given ones may be these, moved
+    training = own_images(run, run.facts["data"]["path"]).get("train") or own_images(run, data).get("train", [])
+    learnt = {place_of(record) for record in training}
     chosen = split_of(collection.records, data, split)
-    held = [record for record in collection.split(chosen) if record.id not in learnt]
+    held = [record for record in collection.split(chosen) if place_of(record) not in learnt]
     if len(held) < 2:
         raise UserError(f"{data} has no images that {run.path} was not trained on: give others, or keep some apart.")
     drawn = draw(run, wishes(held, task.class_names, images or IMAGES), tell)
@@ -85,18 +88,29 @@ def judge(
     return found
 
 
+def own_images(run: Run, data: str | Path) -> dict[str, list[Record]]:
+    """Of each split of the run the images, where its data are or were moved to; none where they are gone."""
+    try:
+        records = recognise(data, config=run.folder.config.data).records
+    except UserError:
+        return {}
+    splits = json.loads(run.folder.splits.read_text(encoding="utf-8"))
+    by_id = {record.id: record for record in records}
+    return {split: [by_id[id] for id in ids if id in by_id] for split, ids in splits.items()}
+
+
+def place_of(record: Record) -> str:
+    """What tells an image from every other: its file, or its name in a set."""
+    return os.path.realpath(record.image) if isinstance(record.image, Path) else record.id
+
+
 def beside_training(run: Run, samples: Samples, until: float) -> Samples:
     """The samples with the training images nearest to the last of them; as they are, where the images are gone or there
     is no time to read any by `until`, a `time.monotonic()`."""
     if not samples.last or time.monotonic() > until:
         return samples
-    try:
-        collection = recognise(run.facts["data"]["path"], config=run.folder.config.data)
-    except UserError:
-        return samples
-    splits = json.loads(run.folder.splits.read_text(encoding="utf-8"))
-    by_id = {record.id: record for record in collection.records}
-    train, val = ([by_id[id] for id in splits[name] if id in by_id] for name in ("train", "val"))
+    own = own_images(run, run.facts["data"]["path"])
+    train, val = own.get("train", []), own.get("val", [])
     kept = pixels(run, spread(val, VALIDATED), until)
     seen = pixels(run, spread(train, REMEMBERED), until)
     if not len(kept) or len(seen) < NEIGHBOURS:

@@ -4,10 +4,12 @@
 Shapes: C channels, H W space.
 """
 
+import itertools
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,24 @@ LEAST = 128  # px: smaller images are enlarged by whole numbers in a grid, so th
 GAP = 2  # px of white between images
 
 
-def new_folder(run: Path) -> Path:
-    """RUN/generated-1, -2 ...: the first that is not there."""
-    taken = {path.name for path in run.glob("generated-*")}
-    return run / f"generated-{next(n for n in range(1, len(taken) + 2) if f'generated-{n}' not in taken)}"
+@contextmanager
+def new_folder(run: Path) -> Iterator[Path]:
+    """RUN/generated-1, -2 ...: the first that is not there, made at once, so that nobody else takes it; gone again
+    where nothing was written. Raises UserError where it cannot be made."""
+    for n in itertools.count(1):
+        folder = run / f"generated-{n}"
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"Could not make {folder}: {error.strerror or error}: say where with --out.") from error
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # only where it is empty
 
 
 def save(drawn: Iterable[Drawn], folder: Path, columns: int | None = None) -> Iterator[tuple[Path, Drawn]]:

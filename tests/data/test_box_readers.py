@@ -96,6 +96,16 @@ def test_pascal_voc_with_its_lists(tmp_path: Path) -> None:
     assert found.notes == ("1 image in no list of a split left out (first: JPEGImages/im4.jpg).",)
 
 
+def test_lists_tell_photos_of_one_name_by_their_folders(tmp_path: Path) -> None:
+    for camera in ("left", "right"):
+        for n in range(2):
+            voc(tmp_path / camera, {f"im{n}": [("dog", DOG)]})
+    write(tmp_path / "train.txt", "left/JPEGImages/im0.jpg\nright/JPEGImages/im1.jpg")
+    write(tmp_path / "val.txt", "left/JPEGImages/im1.jpg\nright/JPEGImages/im0.jpg")
+    splits = {r.id.replace("/JPEGImages", ""): r.split for r in read(tmp_path, format="voc").records}
+    assert splits == {"left/im0.jpg": "train", "left/im1.jpg": "val", "right/im0.jpg": "val", "right/im1.jpg": "train"}
+
+
 def test_xml_beside_the_images_in_folders_of_splits(tmp_path: Path) -> None:
     for split in ("train", "valid"):
         picture(tmp_path / f"{split}/1.png")

@@ -215,9 +215,27 @@ def test_lists_of_paths_and_what_they_name_in_vain(tmp_path: Path) -> None:
     assert [r.split for r in found.records] == ["train", "train", "val", "val"]
     messages = {f.code: (f.level, f.message) for f in found.findings}
     assert messages["missing-files"] == ("refused", "1 image named in train.txt and val.txt is not there: 9.")
-    assert (
-        messages["leakage"][1] == "1 image in more than one of train.txt and val.txt, taken for the later one only: 2."
-    )
+    twice = "1 image in more than one of train.txt and val.txt, taken for the later one only: images/2.png."
+    assert messages["leakage"][1] == twice
+
+
+def test_lists_tell_images_of_one_name_by_their_folders(tmp_path: Path) -> None:
+    for camera in ("left", "right"):
+        for n in range(3):
+            photo(tmp_path / f"images/{camera}/{n}.png")
+            mask(tmp_path / f"masks/{camera}/{n}.png")
+    (tmp_path / "train.txt").write_text("left/0.png\nimages/right/1.png\n2\n")
+    (tmp_path / "val.txt").write_text("right/0\nleft/1.png\n")
+    found = read(tmp_path)
+    assert {r.id.removeprefix("images/"): r.split for r in found.records} == {
+        "left/0.png": "train",
+        "left/1.png": "val",
+        "left/2.png": "train",
+        "right/0.png": "val",
+        "right/1.png": "train",
+        "right/2.png": "train",
+    }
+    assert not found.findings
 
 
 def test_files_without_a_partner_are_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from olhar import build, cli, sheet
 from olhar.config import Config, DataConfig
 from olhar.data.recognise import recognise
 from olhar.errors import UserError
-from olhar.generate import Drawing, Wish, generate
+from olhar.generate import SHOWN, Drawing, Wish, generate
 from olhar.metrics import results
 from olhar.ops.noise import Estimate
 from olhar.tasks.diffuse import Diffuse
@@ -192,9 +192,47 @@ def test_a_mask_keeps_the_image_and_strength_says_how_much_of_it(tmp_path: Path)
     assert away[0] < away[1]
 
 
+def test_of_an_image_of_other_proportions_the_middle_is_begun_from(tmp_path: Path):
+    task = awake(new_task("nothing"))
+    image = torch.randint(0, 256, (3, SIDE, 2 * SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    mask = torch.zeros(1, SIDE, 2 * SIDE, dtype=torch.uint8)
+    mask[:, :, SIDE // 2] = 255
+    sheet.to_picture(image).save(tmp_path / "image.png")
+    sheet.to_picture(mask).save(tmp_path / "mask.png")
+    made = drawn(task, "nothing", init_image=tmp_path / "image.png", mask=tmp_path / "mask.png", strength=1.0, steps=4)[
+        0
+    ].image
+    middle = image[:, :, SIDE // 2 : SIDE // 2 + SIDE]
+    assert torch.equal(made[:, :, 1:], middle[:, :, 1:])
+    assert not torch.equal(made[:, :, :1], middle[:, :, :1])
+
+
+def test_a_negative_alone_is_gone_away_from():
+    task, x = awake(new_task("class")).eval(), torch.randn(2, 3, SIDE, SIDE)
+    task.estimate = lambda said, x, levels: Estimate(said, said)  # type: ignore[method-assign]
+    drawing = Drawing(Trained(task, "class"), Wish(guidance=3.0, negative="dog"))
+    with torch.no_grad():
+        levels = torch.full((2,), 500)
+        other, without = (task.say(x, levels, torch.tensor([k, k]), None) for k in (1, 3))
+        torch.testing.assert_close(drawing.think(x, 500, [None, None]).image, other + 3 * (without - other))
+
+
+def test_the_way_is_shown_from_its_first_thought_to_its_last():
+    [one] = drawn(awake(new_task("nothing")), "nothing", steps=20, strip=True)
+    assert len(one.strip) == SHOWN
+    assert torch.equal(one.strip[-1], one.image)
+
+
 @pytest.mark.parametrize(
     ("case", "wish", "expected"),
     [
+        ("class", {"guidance": 3.0}, "Guidance goes towards what a text says: give a text, or leave --guidance out"),
+        ("class", {"texts": ("cat",), "negative": "dog", "guidance": 1.0}, "Guidance of 1 goes away from nothing"),
+        (
+            "class",
+            {"texts": ("cat",), "strength": 0.5},
+            "how much of an image is drawn anew: give it with --init-image",
+        ),
         ("nothing", {"texts": ("a cat",)}, "learnt from images alone and cannot be told 'a cat'"),
         ("class", {"texts": ("cta",)}, "did you mean 'cat'?"),
         ("class", {"size": (9, 12)}, "give sides that are multiples of 2, such as 12 x 8"),

@@ -82,8 +82,8 @@ def place(listing: Listing, images: Sequence[Part], task: str = "main") -> Place
     wanted = [name for name in listing.texts if f"/{task}/" in name.lower()]
     sets = [name for name in listing.texts if "imagesets/" in name.lower()]
     texts = wanted or [name for name in listing.texts if name not in sets] or list(listing.texts)
-    lists = read_lists(replace(listing, texts=tuple(texts)), [p.stem for p in images])
-    named: dict[str, Split] = {p.name: lists.splits[p.stem] for p in images if p.stem in lists.splits}
+    lists = read_lists(replace(listing, texts=tuple(texts)), [p.name for p in images])
+    named: dict[str, Split] = {p.name: lists.splits[p.name] for p in images if p.name in lists.splits}
     if named:
         return Placed(named, *_said(images, named, lists))
     everything: dict[str, Split] = {p.name: p.split or "train" for p in images}

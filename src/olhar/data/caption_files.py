@@ -7,7 +7,7 @@ captions_train2017.json
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from olhar.data.columns import FILE_NAMES, Finder, endings
 from olhar.data.header import IMAGE_EXTENSIONS
 from olhar.data.listing import Candidate, Listing, count, extension, join, scan, split_above, split_of
 from olhar.data.sample import Collection, Finding, Split
+from olhar.data.split_lists import named_by
 from olhar.data.table_file import read_text
 from olhar.data.yolo import LINE as BOX_LINE
 from olhar.errors import UserError
@@ -147,18 +148,18 @@ def splits_of(listing: Listing, images: Sequence[str]) -> Placed:
     unsure: dict[str, str] = {}
     used = []
     for file, split in lists.items():
-        lines = [line for line in read_text(listing.root / file).splitlines() if line.strip()]
-        named = [(line, *named_by(line, index)) for line in lines]
-        named = [(line, known, off) for line, fits, off in named if (known := [n for n in fits if n in captioned])]
+        text = read_text(listing.root / file)
+        lines = [named_by(line, index) for line in text.splitlines() if line.strip()]
+        named = [(line, known) for line in lines if (known := [n for n in line.images if n in captioned])]
         if 2 * len(named) <= len(lines):
             continue
         used.append(file)
-        for line, fits, off in named:
+        for line, fits in named:
             if len(fits) > 1:
-                says = f"{file} names '{line.strip()}', which may be {join(fits[:3], 'or')}"
+                says = f"{file} names '{line.text}', which may be {join(fits[:3], 'or')}"
                 unsure |= {name: says for name in fits if name not in unsure}
-            elif off <= found.get(fits[0], (off,))[0]:
-                found[fits[0]] = off, split
+            elif line.off <= found.get(fits[0], (line.off,))[0]:
+                found[fits[0]] = line.off, split
     if between := [says for name, says in unsure.items() if name not in found]:
         raise UserError(f"{between[0]}: write its path below {listing.root} there, or leave the line out.")
     return placed_by(used, {name: split for name, (_, split) in found.items()}, images)
@@ -175,20 +176,6 @@ def split_lists(listing: Listing) -> dict[str, Split]:
         if extension(name) == ".txt" and split is not None:
             lists[name] = split
     return lists
-
-
-def named_by(line: str, index: Mapping[str, list[str]]) -> tuple[list[str], int]:
-    """The images that a line of a list may name, and how many folders were left off to find them: the whole line, else
-    its first word, with its extension, else without; as it stands, else as what is left without its first folders."""
-    texts = [text.replace("\\", "/").removeprefix("./") for text in (line.strip(), line.split()[0])]
-    for off in range(texts[0].count("/") + 1):
-        for text in texts:
-            path = "/".join(text.split("/")[off:])
-            bare = path.rpartition(".")[0] if extension(path) in IMAGE_EXTENSIONS else ""
-            for written in filter(None, (path, bare)):
-                if fits := index.get(written.lower()):
-                    return [name for name in fits if written in (name, name.rpartition(".")[0])] or fits, off
-    return [], 0
 
 
 def placed_by(lists: Sequence[str], found: dict[str, Split], images: Sequence[str]) -> Placed:

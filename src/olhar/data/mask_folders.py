@@ -181,8 +181,8 @@ def place_splits(listing: Listing, layout: Layout) -> tuple[list[Split | None], 
     splits: list[Split | None] = [first.split or second.split for first, second in pairs]
     if None not in splits:
         return splits, SplitLists()
-    lists = read_lists(listing, [first.stem for first, _ in (*pairs, *((p, p) for p in layout.found.first_left))])
-    named_here: list[Split | None] = [lists.splits.get(first.stem) for first, _ in pairs]
+    lists = read_lists(listing, [first.name for first, _ in (*pairs, *((p, p) for p in layout.found.first_left))])
+    named_here: list[Split | None] = [lists.splits.get(first.name) for first, _ in pairs]
     if any(named_here):
         return named_here, lists
     whole: list[Split | None] = [split or "train" for split in splits]
@@ -206,15 +206,15 @@ def left_over(layout: Layout, splits: Sequence[Split | None], lists: SplitLists)
     notes: list[str] = []
     if lists.files:
         unnamed = [p for (p, _), split in zip(pairs, splits, strict=True) if split is None]
-        unnamed += [p for p in alone if p.stem not in lists.splits]
-        alone = [p for p in alone if p.stem in lists.splits]
+        unnamed += [p for p in alone if p.name not in lists.splits]
+        alone = [p for p in alone if p.name in lists.splits]
         if unnamed:
             notes.append(f"{count(len(unnamed), 'image')} in no list of a split left out (first: {unnamed[0].name}).")
-    masked = {lists.splits.get(p.stem, p.split or q.split) for p, q in pairs}
-    for split, n in Counter(lists.splits.get(p.stem, p.split) for p in alone).items():
+    masked = {lists.splits.get(p.name, p.split or q.split) for p, q in pairs}
+    for split, n in Counter(lists.splits.get(p.name, p.split) for p in alone).items():
         if split is not None and split not in masked:
             notes.append(f"{split} has no masks: its {count(n, 'image')} are left out.")
-            alone = [p for p in alone if lists.splits.get(p.stem, p.split) != split]
+            alone = [p for p in alone if lists.splits.get(p.name, p.split) != split]
     bare, orphaned = [p.name for p in alone], [q.name for q in layout.found.second_left]
     findings = [
         *leftovers.without_partner(bare, len(pairs), "image-without-mask", "image", "mask", "masks"),

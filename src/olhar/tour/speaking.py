@@ -132,8 +132,9 @@ def draw(stage: Stage, run: Run, texts: Sequence[str]) -> dict[str, list[Drawn]]
     wish = Wish(texts=tuple(texts), n=2 if stage.quick else 4, seed=0, strip=True)
     drawn = generate(run, wish, on_step=lambda share: stage.progress(share, "drawing"))
     found: dict[str, list[Drawn]] = {text: [] for text in texts}
-    for _, one in sheet.save(drawn, sheet.new_folder(stage.folder), columns=wish.n):
-        found[one.settings["text"]].append(one)
+    with sheet.new_folder(stage.folder) as folder:
+        for _, one in sheet.save(drawn, folder, columns=wish.n):
+            found[one.settings["text"]].append(one)
     return found
 
 
