@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several at once, a core each: before torch is imported, and for programs too
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "")
 
 

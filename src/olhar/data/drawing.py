@@ -151,16 +151,16 @@ def around(
     x: float, y: float, radius: float, angle: float, size: int, reach: float
 ) -> tuple[tuple[slice, slice, slice], np.ndarray, np.ndarray]:
     """The window of the canvas within `reach` radii of a place, and its pixels (u, v) in turned units of the radius."""
-
-    def span(centre: float) -> slice:
-        low, high = math.floor((centre - reach * radius) * size), math.ceil((centre + reach * radius) * size)
-        return slice(max(low, 0), max(high, 0))
-
-    rows, columns = span(y), span(x)
+    rows, columns = span(y, reach * radius, size), span(x, reach * radius, size)
     dx = (centres(size)[columns] - x) / radius
     dy = ((centres(size)[rows] - y) / radius)[:, None]
     cosine, sine = math.cos(angle), math.sin(angle)
     return (slice(None), rows, columns), dx * cosine + dy * sine, dy * cosine - dx * sine
+
+
+def span(centre: float, reach: float, size: int) -> slice:
+    """The pixels of one side of the canvas that are within `reach` of its `centre`."""
+    return slice(max(math.floor((centre - reach) * size), 0), max(math.ceil((centre + reach) * size), 0))
 
 
 def backdrop(draws: Draws, size: int, tints: Sequence[Color]) -> np.ndarray:
