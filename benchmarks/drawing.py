@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--sampler", default=Wish.sampler)
+    parser.add_argument("--sampler")
     found = parser.parse_args()
     show_machine()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Put a finished run into the package, in half precision, so that it comes along by its name.
 
-    python benchmarks/ship.py RUN NAME [--guidance 3]
+    python benchmarks/ship.py RUN NAME [--guidance 3 --sampler dpm2m-sde]
 
 It keeps what generating needs: config.yaml, the tokenizer, the weights, and run.json, with the command that made the
 run and, where it draws in latents, that of its autoencoder.
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--guidance", type=float, help="how much texts count where nobody says so")
+    parser.add_argument("--sampler", help="the way back where nobody says so")
     found = parser.parse_args()
     to = FOLDER / found.name
     shutil.rmtree(to, ignore_errors=True)
@@ -36,8 +37,7 @@ def main() -> None:
     first = found.run / "autoencoder" / "run.json"
     if first.exists():
         facts["autoencoder_command"] = json.loads(first.read_text(encoding="utf-8"))["command"]
-    if found.guidance is not None:
-        facts["guidance"] = found.guidance
+    facts |= {name: value for name in ("guidance", "sampler") if (value := getattr(found, name)) is not None}
     (to / "run.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
     print(f"{sum(path.stat().st_size for path in to.iterdir()) / 1e6:.1f} MB in {to}")
 

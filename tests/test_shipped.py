@@ -38,7 +38,10 @@ def test_shapes_are_drawn_as_told():
     found = mean_marks([str(one.settings["text"]) for one in drawn], [read_scene(one.image) for one in drawn])
     assert found["colors"] > 0.75
     assert found["relation"] > 0.75
-    assert found["shapes"] > 0.4  # one of eight by chance
+    assert found["shapes"] > 0.5  # one of eight by chance
+    assert {one.settings["sampler"] for one in drawn} == {run.facts["sampler"]}
+    [other] = generate(run, Wish(texts=PROMPTS[:1], sampler="ddim", steps=1))
+    assert other.settings["sampler"] == "ddim"
 
 
 def test_at_once_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):

@@ -120,8 +120,10 @@ def generate_options(parser: Usage) -> None:
     parser.add_argument("--seed", type=seed, metavar="N", help="of the first image; the next has the next [0]")
     parser.add_argument("--steps", type=positive, metavar="N", help="of the way back [what the sampler needs]")
     parser.add_argument("--guidance", type=real, metavar="X", help="how much texts count [2, published 7.5; 1: plain]")
-    parser.add_argument("--sampler", metavar="NAME", help="dpm2m, dpm2m-sde, ddim, euler, heun or ddpm [dpm2m]")
-    parser.add_argument("--negative", metavar="TEXT", help="what to go away from")
+    parser.add_argument(
+        "--sampler", metavar="NAME", help="dpm2m, dpm2m-sde, ddim, euler, heun or ddpm [dpm2m; shapes: -sde]"
+    )
+    parser.add_argument("--negative", metavar="TEXT", help="what to go away from, with a text or alone")
     parser.add_argument("--init-image", type=Path, metavar="FILE", help="an image to begin from")
     parser.add_argument("--mask", type=Path, metavar="FILE", help="white where that image is to be drawn anew")
     parser.add_argument("--strength", type=real, metavar="X", help="how much of that image is drawn anew, 0 to 1 [0.7]")

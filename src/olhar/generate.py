@@ -28,6 +28,7 @@ from olhar.tasks import Task
 from olhar.tasks.diffuse import Diffuse
 
 GUIDANCE = 2.0  # where a class or a text is asked for: what it says is believed twice
+SAMPLER = "dpm2m"  # where the run says none
 STRENGTH = 0.7  # of the way back that an image given to begin from goes
 SHOWN = 9  # images of the strip of a reverse process
 # Values this far outside the range of colours are no longer rounding, and of an image with so many the colours look
@@ -53,6 +54,7 @@ class Wish:
     """What is asked for.
 
     texts: captions, or classes; `n` images of each, with the seeds `seed`, `seed` + 1 ... None: whatever comes.
+    sampler, steps: how the way back is gone, and in how many steps; None: as the run says, and as the sampler needs.
     guidance: how far to go from what is drawn without the text to what is drawn with it, and beyond; 1 is with it.
     negative: a text to go away from, in the place of none; from it alone, where nothing else is asked for.
     init_image: a file to begin from, with the share `strength` of the way back to go; of other proportions its middle.
@@ -64,7 +66,7 @@ class Wish:
     texts: tuple[str | None, ...] = (None,)
     n: int = 1
     seed: int = 0
-    sampler: str = "dpm2m"
+    sampler: str | None = None
     steps: int | None = None
     guidance: float | None = None
     negative: str | None = None
@@ -134,10 +136,11 @@ class Drawing:
         if not isinstance(run.task, Diffuse):
             raise UserError(f"This run learnt to {run.task.name}, not to draw: train one with --task diffuse.")
         self.run, self.wish, self.task = run, wish, run.task
-        if wish.sampler not in SAMPLERS:
-            raise UserError(f"There is no sampler '{wish.sampler}': {nearest(wish.sampler, SAMPLERS)}")
+        self.sampler: str = wish.sampler or run.facts.get("sampler", SAMPLER)
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"There is no sampler '{self.sampler}': {nearest(self.sampler, SAMPLERS)}")
         process = self.task.process
-        self.steps = wish.steps or STEPS[wish.sampler]
+        self.steps = wish.steps or STEPS[self.sampler]
         if not 1 <= self.steps <= len(process):
             raise UserError(f"A way back has 1 to {len(process)} steps, not {self.steps}.")
         self.size = wish.size or tuple(run.facts["model"]["image_size"])
@@ -228,7 +231,7 @@ class Drawing:
             a, b = task.process.at(self.levels[0])
             x = a * self.begin + b * x
         conditions = [self.texts[text] for text, _ in jobs]
-        way = make_sampler(wish.sampler)
+        way = make_sampler(self.sampler)
         shown = [round(i) for i in torch.linspace(0, len(self.levels) - 1, SHOWN).tolist()] if wish.strip else []
         thought: dict[int, Tensor] = {}
         for i, state in enumerate(
@@ -286,7 +289,7 @@ class Drawing:
     def settings(self, text: str | None, seed: int) -> dict[str, Any]:
         """What to ask for to have this image again: plain values."""
         wish = self.wish
-        found = {"text": text, "seed": seed, "sampler": wish.sampler, "steps": self.steps, "guidance": self.guidance}
+        found = {"text": text, "seed": seed, "sampler": self.sampler, "steps": self.steps, "guidance": self.guidance}
         found |= {"size": f"{self.size[1]}x{self.size[0]}", "negative": wish.negative}
         if wish.init_image is not None:
             found |= {"init_image": str(wish.init_image), "strength": self.strength}

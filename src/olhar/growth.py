@@ -20,11 +20,10 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from olhar import sheet
 from olhar.data.sample import Record
 from olhar.errors import UserError
-from olhar.generate import GUIDANCE, Drawing, Drawn, Trained, Wish
+from olhar.generate import GUIDANCE, SAMPLER, Drawing, Drawn, Trained, Wish
 from olhar.ops.samplers import STEPS
 from olhar.report.story import Moment, Samples
 
-SAMPLER = "dpm2m"
 IMAGES, BRIEF = 8, 10  # of a moment: images, and steps of each; half of what a good image takes shows what it will be
 MOST, BATCH = 24, 12  # images in the end, where there is time, and how many at once
 STRIPS = 4  # of them shown with the way they came
