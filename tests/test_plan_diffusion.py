@@ -35,6 +35,19 @@ def test_in_latents_the_network_reads_the_words_itself():
     assert settled(shrunk=16, accelerator=True)["model.name"] == "dit-small"
 
 
+def test_half_an_hour_is_enough_for_twice_the_layers():
+    def args(**given: Any) -> dict[str, Any]:
+        changes = {"train.budget": "30min"} | {key.replace("_", ".", 1): value for key, value in given.items()}
+        facts = Facts(**SCENES, captioned=True, shrunk=16)
+        return resolve_diffusion(Config().with_changes(changes), facts).config.model.args
+
+    assert args() == {"depth": 8}
+    assert args(model_args={"width": 64}) == {"width": 64, "depth": 8}
+    assert args(train_budget="29min") == {}
+    assert args(model_args={"depth": 3}) == {"depth": 3}
+    assert args(model_name="dit-small") == {}
+
+
 def test_what_was_asked_for_stays():
     asked = Config().with_changes({"objective.noise_schedule": "flow", "optim.name": "adamw"})
     chosen = settled(asked)
