@@ -1,6 +1,9 @@
+import math
+import re
+
 import pytest
 
-from olhar.report.panels.curves import thin
+from olhar.report.panels.curves import direct_labels, thin
 from olhar.report.svg import Plot, tag, ticks
 from olhar.report.words import compact, duration, metric_value, number, percent, plural
 
@@ -46,3 +49,13 @@ def test_long_lines_are_thinned_by_means():
     xs, ys = thin([i / 10 for i in range(10_000)], [1.0, 3.0] * 5_000)
     assert len(xs) == len(ys) <= 240
     assert ys == pytest.approx([2.0] * len(ys), abs=0.05)
+
+
+@pytest.mark.parametrize(("train", "val"), [(1.115, 1.11), (1.11, 1.11), (1.21, 1.2), (1.11, 1.3), (math.nan, 1.1)])
+def test_the_names_of_lines_are_apart_and_above_the_axis(train: float, val: float):
+    plot = Plot((0, 4), (1.1, 1.4), "losses")
+    direct_labels(plot, [(4, train, "train"), (4, val, "val")])
+    heights = [float(re.search(r' y="?([\d.]+)', part)[1]) for part in plot.parts]  # type: ignore[index]
+    assert len(heights) == 1 + math.isfinite(train)
+    assert max(heights) <= plot.height - plot.bottom
+    assert abs(heights[0] - heights[-1]) >= 11 or len(heights) == 1

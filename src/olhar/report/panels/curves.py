@@ -102,12 +102,15 @@ def mark_best(plot: Plot, story: Story, key: str) -> None:
 
 
 def direct_labels(plot: Plot, ends: Sequence[tuple[float, float, str]]) -> None:
-    """The names of the lines at their ends, apart by at least a line of text."""
+    """The names of the lines above their ends; of two ends close together the lower one's below it, and where the axis
+    is in the way between the two."""
     names = {"train": "training", "val": "validation"}
     placed = sorted((plot.at(x, y)[1], x, y, name) for x, y, name in ends if math.isfinite(y))
-    for i, (_, x, y, name) in enumerate(placed):
-        close = len(placed) == 2 and placed[1][0] - placed[0][0] < 20
-        shift = (-8 if i == 0 else 16) if close else -8
+    shifts = [-8.0] * len(placed)
+    if len(placed) == 2 and (gap := placed[1][0] - placed[0][0]) < 20:
+        room = plot.height - plot.bottom - placed[1][0]
+        shifts = [-8.0, 16.0] if room > 18 else [-20.0, -8.0 - gap]
+    for shift, (_, x, y, name) in zip(shifts, placed, strict=True):
         plot.text(x, y, names[name], name, dx=-2, dy=shift, anchor="end")
 
 
