@@ -45,7 +45,7 @@ def test_half_an_hour_is_enough_for_twice_the_layers():
     assert args(model_args={"width": 64}) == {"width": 64, "depth": 8}
     assert args(train_budget="29min") == {}
     assert args(model_args={"depth": 3}) == {"depth": 3}
-    assert args(model_name="dit-small") == {}
+    assert args(model_name="dit-small") == args(model_name="dit-mini") == {}
 
 
 def test_what_was_asked_for_stays():

@@ -324,3 +324,12 @@ def test_a_full_disk_is_said_of_the_grid_too(tmp_path: Path, monkeypatch: pytest
 def test_a_run_that_does_not_draw_says_so(trained: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["generate", str(trained)]) == 1
     assert "train one with --task diffuse" in capsys.readouterr().err
+
+
+def test_each_generation_has_a_folder_of_its_own_which_goes_where_nothing_was_written(tmp_path: Path):
+    with sheet.new_folder(tmp_path) as first, sheet.new_folder(tmp_path) as second:
+        assert (first.name, second.name) == ("generated-1", "generated-2")
+        (second / "0.png").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["generated-2"]
+    with pytest.raises(UserError, match=r"0\.png/generated-1: Not a directory: say where with --out"):
+        sheet.new_folder(second / "0.png").__enter__()

@@ -83,20 +83,17 @@ def place(listing: Listing, images: Sequence[Part], task: str = "main") -> Place
     sets = [name for name in listing.texts if "imagesets/" in name.lower()]
     texts = wanted or [name for name in listing.texts if name not in sets] or list(listing.texts)
     lists = read_lists(replace(listing, texts=tuple(texts)), [p.name for p in images])
-    named: dict[str, Split] = {p.name: lists.splits[p.name] for p in images if p.name in lists.splits}
-    if named:
-        return Placed(named, *_said(images, named, lists))
+    if lists.splits:
+        return Placed(lists.splits, *_said(images, lists))
     everything: dict[str, Split] = {p.name: p.split or "train" for p in images}
     return Placed(everything, _origin(everything, "their folders" if by_folder else "the folder of images"))
 
 
-def _said(
-    images: Sequence[Part], named: dict[str, Split], lists: SplitLists
-) -> tuple[dict[str, str], tuple[str, ...], tuple[Finding, ...]]:
+def _said(images: Sequence[Part], lists: SplitLists) -> tuple[dict[str, str], tuple[str, ...], tuple[Finding, ...]]:
     """Where the splits of lists come from, and what they leave out."""
-    unnamed = [p.name for p in images if p.name not in named]
+    unnamed = [p.name for p in images if p.name not in lists.splits]
     notes = [f"{count(len(unnamed), 'image')} in no list of a split left out (first: {unnamed[0]})."] if unnamed else []
-    origin = {split: lists.files[split] for split in SPLITS if split in set(named.values())}
+    origin = {split: lists.files[split] for split in SPLITS if split in set(lists.splits.values())}
     return origin, tuple(notes), tuple(leftovers.of_lists(lists.absent, lists.twice, join(list(lists.files.values()))))
 
 

@@ -38,7 +38,7 @@ class SplitLists:
 def read_lists(listing: Listing, images: Iterable[str]) -> SplitLists:
     """The lists whose lines name these images, by their paths or the ends of them. Of several folders of lists, as VOC
     has one a task, the one for segmentation, else the one that names the most."""
-    index = endings(images)
+    index: dict[str, list[str]] = {}
     by_folder: dict[str, dict[Split, tuple[str, list[Named]]]] = defaultdict(dict)
     for name in listing.texts:
         folder, _, file = name.rpartition("/")
@@ -46,6 +46,7 @@ def read_lists(listing: Listing, images: Iterable[str]) -> SplitLists:
         split = "train" if word == "trainval" else split_of(word)
         if extension(name) != ".txt" or split is None or (word == "trainval" and "train" in by_folder[folder]):
             continue
+        index = index or endings(images)
         lines = [named_by(line, index) for line in read_text(listing.root / name).splitlines() if line.strip()]
         if 2 * sum(bool(line.images) for line in lines[:SAMPLED]) > len(lines[:SAMPLED]):
             by_folder[folder][split] = (name, lines)
@@ -66,7 +67,7 @@ def _joined(lists: dict[Split, tuple[str, list[Named]]]) -> SplitLists:
     ordered: list[Split] = [split for split in SPLITS if split in lists]
     for split in ordered:
         for line in lists[split][1]:
-            # of another folder than the one that was written, or of any where none was: all of this name
+            # a bare name means all that bear it; with a folder that none of them is in, nobody knows which
             if not line.images or (line.off and len(line.images) > 1):
                 absent.append(line.text.split()[0])
                 continue
